@@ -1,0 +1,1 @@
+"""What is measured: forgetting compared with retraining."""

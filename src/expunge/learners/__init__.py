@@ -1,0 +1,1 @@
+"""Plain training, for methods that treat it as a black box."""

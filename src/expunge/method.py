@@ -1,0 +1,114 @@
+"""A method of learning that can forget: the pair (A, U) of the papers, as pure functions.
+
+`learn` makes a record of rows, `forget` a record without some of them, `release` is what leaves, and `predict` sees the
+release only. A method is a frozen dataclass of hyperparameters; a record is a frozen dataclass of tensors, numbers,
+strings, tuples, mappings with text keys, and such dataclasses (see `record.py`). No call changes its arguments.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from torch import Tensor
+
+from expunge.certificate import Certificate
+from expunge.noise import NoiseKey
+from expunge.rows import Array, Rows
+
+Record = TypeVar("Record")
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """What leaves: the weights predictions are made from, noise included. Never a secret.
+
+    Attributes:
+        tensors: name -> tensor. settings: name -> number, text or tuple of them, needed to predict.
+    """
+
+    tensors: Mapping[str, Tensor]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Forgetting(Generic[Record]):
+    """One forgetting step: the record after it, what that guarantees, and figures for the operator.
+
+    `stats` may hold passes over the data, iterations, slices retrained, the measured residual, seconds: they stay with
+    the operator, never on a receipt.
+    """
+
+    record: Record
+    certificate: Certificate
+    stats: Mapping[str, float]
+
+
+class Method(ABC, Generic[Record]):
+    """The pair (A, U). Subclasses are final frozen dataclasses; all four functions are pure."""
+
+    @abstractmethod
+    def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> Record:
+        """Learn from rows. `seed` drives every public choice; `noise` the secret ones of release `noise.release`.
+
+        Raises:
+            InputError: the rows cannot be learned from. Refused: an assumption of the guarantee fails.
+        """
+
+    @abstractmethod
+    def forget(self, record: Record, retained: Rows, forgotten: Rows, *, noise: NoiseKey) -> Forgetting[Record]:
+        """The record without the rows `forgotten`; `retained` are all the others.
+
+        Raises:
+            MustRetrain: only learning again can honour the request; the vault then does so.
+        """
+
+    @abstractmethod
+    def release(self, record: Record) -> Release:
+        """What leaves. Draws nothing: the noise is in the record's release already."""
+
+    @abstractmethod
+    def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
+        """Scores (m, outputs): log-probabilities for a classification, values for a regression."""
+
+
+@runtime_checkable
+class Extends(Protocol[State]):
+    """A method that also learns new rows without starting again."""
+
+    def extend(self, record: State, retained: Rows, added: Rows, *, noise: NoiseKey) -> Forgetting[State]:
+        """The record of `retained` and `added` together; `record` was learned from `retained`."""
+
+
+@runtime_checkable
+class Adopts(Protocol[State]):
+    """A method that can start from a model trained elsewhere."""
+
+    def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> State:
+        """The record of a model trained elsewhere on exactly these rows."""
+
+
+@runtime_checkable
+class Settles(Protocol[State]):
+    """A method whose record caches something of the model before the last step.
+
+    The vault's purge replaces such caches: afterwards every part of the record is a function of the newest release, the
+    retained rows and the seed.
+    """
+
+    def settle(self, record: State, retained: Rows) -> State:
+        """The record with caches recomputed from its own release and `retained`."""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A convex method, whose certificate an audit can hold against a minimiser solved far beyond its tolerance."""
+
+    def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
+        """The minimiser of the method's objective on `rows`, to a gradient norm of `tol`; flat, float64."""
+
+    def centre(self, release: Release, noise: NoiseKey) -> Tensor:
+        """The weights of a release without their noise; flat, float64. Only a step under way still has its key."""

@@ -1,0 +1,122 @@
+"""What a record may hold, its canonical form, and its digest.
+
+A value is None, a bool, number, string, bytes, tensor, a tuple or text-keyed mapping of values, or a frozen dataclass of
+values whose class is in this package (or given in `known`). Its canonical form is a JSON tree in which each tensor is
+named by the SHA-256 of its safetensors bytes; the digest of the value is that of the tree, hence a Merkle tree over
+tensors. A large record keeps its tensors in tuples, so that a step replaces only those it touches. There is no pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from expunge.errors import Corrupt
+
+Tree = Any
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The safetensors file that holds this one tensor, named "t"."""
+    return safetensors.torch.save({"t": tensor.detach().cpu().contiguous()})
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """SHA-256 of `tensor_bytes`, in hexadecimal."""
+    return hashlib.sha256(tensor_bytes(tensor)).hexdigest()
+
+
+def encode(value: Any, known: Mapping[int, str] | None = None) -> tuple[Tree, dict[str, Tensor]]:
+    """The canonical tree of a value, and its tensors by digest.
+
+    Args:
+        value: see the module. known: id(tensor) -> digest for tensors that need not be hashed again.
+
+    Raises:
+        TypeError: something in the value is of no storable type.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def tree(part: Any) -> Tree:
+        match part:
+            case None | bool() | str() | int():
+                return part
+            case float():
+                return part if math.isfinite(part) else {"float": repr(part)}
+            case bytes():
+                return {"bytes": part.hex()}
+            case Tensor():
+                digest = (known or {}).get(id(part)) or tensor_digest(part)
+                tensors[digest] = part
+                return {"tensor": digest}
+            case tuple():
+                return [tree(item) for item in part]
+            case Mapping():
+                if not all(isinstance(key, str) for key in part):
+                    raise TypeError(f"The keys of a stored mapping are text; given: {list(part)[:5]}.")
+                return {"map": {key: tree(item) for key, item in part.items()}}
+            case _ if dataclasses.is_dataclass(part) and not isinstance(part, type):
+                fields = {f.name: tree(getattr(part, f.name)) for f in dataclasses.fields(part)}
+                return {"class": f"{type(part).__module__}:{type(part).__qualname__}", "fields": fields}
+            case _:
+                raise TypeError(f"A record cannot hold a {type(part).__name__}; see expunge.record for what it may.")
+
+    return tree(value), tensors
+
+
+def decode(tree: Tree, tensors: Mapping[str, Tensor], known: Mapping[str, type] | None = None) -> Any:
+    """The value of a canonical tree.
+
+    Args:
+        tree: from `encode`. tensors: by digest. known: "module:Class" -> class for classes outside this package.
+
+    Raises:
+        Corrupt: the tree names an unknown class or form.
+    """
+    match tree:
+        case None | bool() | str() | int() | float():
+            return tree
+        case list():
+            return tuple(decode(item, tensors, known) for item in tree)
+        case {"float": text}:
+            return float(text)
+        case {"bytes": text}:
+            return bytes.fromhex(text)
+        case {"tensor": digest}:
+            return tensors[digest]
+        case {"map": entries}:
+            return {key: decode(item, tensors, known) for key, item in entries.items()}
+        case {"class": name, "fields": fields}:
+            return _class(name, known or {})(**{key: decode(item, tensors, known) for key, item in fields.items()})
+        case _:
+            raise Corrupt(f"A record holds an unknown form: {str(tree)[:80]}.")
+
+
+def canonical(tree: Tree) -> bytes:
+    """The tree as JSON bytes: sorted keys, no spaces."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over the canonical form: equal digests mean equal values, bit for bit."""
+    return hashlib.sha256(canonical(encode(value)[0])).hexdigest()
+
+
+def _class(name: str, known: Mapping[str, type]) -> type:
+    if name in known:
+        return known[name]
+    module, _, qualified = name.partition(":")
+    if module.partition(".")[0] != "expunge":
+        raise Corrupt(f"A record names the class {name!r}, which is not part of expunge.")
+    found = getattr(importlib.import_module(module), qualified, None)
+    if not dataclasses.is_dataclass(found) or not isinstance(found, type):
+        raise Corrupt(f"A record names {name!r}, which is no record class of this version.")
+    return found
