@@ -41,8 +41,9 @@ def bits(seed: int, purpose: Purpose, keys: Keys, counter: int = 0) -> Keys:
 
 
 def uniforms(seed: int, purpose: Purpose, keys: Keys, counter: int = 0) -> NDArray[np.float64]:
-    """Uniforms in the open interval (0, 1), 53 bits each, shape (n,)."""
-    return ((bits(seed, purpose, keys, counter) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    """Uniforms in the open interval (0, 1), 52 bits each, shape (n,)."""
+    # 52 bits, not 53: adding one half to a 53-bit integer would round, and the largest would become 1.
+    return ((bits(seed, purpose, keys, counter) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def normals(seed: int, purpose: Purpose, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -52,7 +53,9 @@ def normals(seed: int, purpose: Purpose, shape: tuple[int, ...]) -> NDArray[np.f
 
 
 def integers(seed: int, purpose: Purpose, keys: Keys, below: int) -> NDArray[np.int64]:
-    """Integers in [0, below), shape (n,); the bias is below 2^-32 for `below` < 2^32."""
+    """Integers in [0, below), shape (n,), 1 <= below <= 2^32; each probability is off by less than 2^-32."""
+    if not 1 <= below <= 2**32:
+        raise ValueError(f"Integers are drawn from [0, below) with below from 1 to 2^32, not {below}.")
     high = bits(seed, purpose, keys) >> np.uint64(32)
     return ((high * np.uint64(below)) >> np.uint64(32)).astype(np.int64)
 
@@ -75,7 +78,7 @@ def subseed(seed: int, *purpose: str | int) -> int:
 
 def _encode(parts: tuple[str | int, ...]) -> bytes:
     """Length-prefixed, typed: ("a", 1) and ("a1",) never meet."""
-    encoded = [(b"i" if isinstance(part, int) else b"s", str(part).encode()) for part in parts]
+    encoded = [(b"s" if isinstance(part, str) else b"i", str(part).encode()) for part in parts]
     return b"".join(tag + len(text).to_bytes(4, "little") + text for tag, text in encoded)
 
 

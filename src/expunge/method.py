@@ -10,16 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 from expunge.certificate import Certificate
+from expunge.errors import InputError, MustRetrain
 from expunge.noise import NoiseKey
 from expunge.rows import Array, Rows
 
 Record = TypeVar("Record")
 State = TypeVar("State")
+Made = TypeVar("Made", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,15 @@ class Forgetting(Generic[Record]):
 
 
 class Method(ABC, Generic[Record]):
-    """The pair (A, U). Subclasses are final frozen dataclasses; all four functions are pure."""
+    """The pair (A, U). Subclasses are final frozen dataclasses; all four functions are pure.
+
+    Attributes:
+        features_may_change: whether `forget` and `extend` stay valid when the retained rows' features were fitted again
+            and differ from those of the step before (true of methods that measure their residual on what they are
+            given). `Pipeline` raises MustRetrain otherwise.
+    """
+
+    features_may_change: ClassVar[bool] = False
 
     @abstractmethod
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> Record:
@@ -84,10 +95,10 @@ class Extends(Protocol[State]):
 
 
 @runtime_checkable
-class Adopts(Protocol[State]):
+class Adopts(Protocol[Made]):
     """A method that can start from a model trained elsewhere."""
 
-    def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> State:
+    def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> Made:
         """The record of a model trained elsewhere on exactly these rows."""
 
 
@@ -112,3 +123,15 @@ class Checkable(Protocol):
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
         """The weights of a release without their noise; flat, float64. Only a step under way still has its key."""
+
+
+def check_step(retained: Rows, forgotten: Rows) -> None:
+    """What every `forget` checks first.
+
+    Raises:
+        InputError: a row to forget is still among the retained ones. MustRetrain: no row is left.
+    """
+    if len(np.intersect1d(retained.keys, forgotten.keys)):
+        raise InputError("A row to forget is still among the retained rows; give rows.without(ids) and rows.only(ids).")
+    if not len(retained):
+        raise MustRetrain("No row is left to learn from: delete the model instead of asking it to forget.")

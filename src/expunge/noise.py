@@ -2,8 +2,8 @@
 
 A `NoiseKey` is 32 bytes from the operating system, bound to one release number. It is stored only until its step is
 durable, then erased: whoever holds it can subtract the noise. It never derives from the public seed of `keyed.py`.
-The stream is ChaCha20 under BLAKE2b(secret, release, purpose); normals are the inverse normal distribution function of
-53-bit uniforms (tail cut at about 8.2 standard deviations, probability 2^-53 a coordinate).
+The stream is ChaCha20 under BLAKE2b(secret, release, purpose); normals are a sign and the inverse normal distribution
+function of a 127-bit uniform in (0, 1/2) (both tails cut at about 13 standard deviations, probability 2^-128).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-GRID_BITS = 24  # a release keeps 24 bits below its noise: far finer than the noise, far coarser than float64
+GRID_BITS = 20  # a release keeps 20 bits below its noise: far finer than the noise, far coarser than float64
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class NoiseKey:
     def normals(self, purpose: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent standard normals of `shape`, a function of (secret, release, purpose) alone."""
         count = math.prod(shape)
-        words = np.frombuffer(self._stream(purpose, 8 * count), dtype="<u8")
-        uniforms = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-        return np.asarray(ndtri(uniforms), dtype=np.float64).reshape(shape)
+        words = np.frombuffer(self._stream(purpose, 16 * count), dtype="<u8").reshape(2, count)
+        sign = np.where(words[0] >> np.uint64(63), 1.0, -1.0)
+        high = (words[0] & np.uint64(2**63 - 1)).astype(np.float64)
+        uniforms = (high + (words[1].astype(np.float64) + 0.5) * 2.0**-64) * 2.0**-64
+        return np.asarray(sign * -ndtri(uniforms), dtype=np.float64).reshape(shape)
 
     def _stream(self, purpose: str, size: int) -> bytes:
         label = f"{self.release}:{purpose}".encode()
@@ -60,7 +62,14 @@ def add_noise(weights: torch.Tensor, noise_std: float, noise: NoiseKey, purpose:
         weights: float64, any shape.
         noise_std: standard deviation on every coordinate; 0 returns the weights themselves.
         noise: the key of this release. purpose: separates streams of one release.
+
+    Raises:
+        ValueError: `noise_std` is negative or not finite, or the weights are not float64.
     """
+    if not 0 <= noise_std < math.inf:
+        raise ValueError(f"noise_std must be finite and at least 0, not {noise_std}.")
+    if weights.dtype != torch.float64:
+        raise ValueError(f"Noise is added in float64; the weights given are {weights.dtype}. Convert them first.")
     if noise_std == 0:
         return weights.clone()
     xi = torch.from_numpy(noise.normals(purpose, tuple(weights.shape))).to(weights.device)

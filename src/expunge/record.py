@@ -1,9 +1,10 @@
 """What a record may hold, its canonical form, and its digest.
 
-A value is None, a bool, number, string, bytes, tensor, a tuple or text-keyed mapping of values, or a frozen dataclass of
-values whose class is in this package (or given in `known`). Its canonical form is a JSON tree in which each tensor is
-named by the SHA-256 of its safetensors bytes; the digest of the value is that of the tree, hence a Merkle tree over
-tensors. A large record keeps its tensors in tuples, so that a step replaces only those it touches. There is no pickle.
+A value is None, a bool, number, string, bytes, tensor, a tuple or text-keyed mapping of values, or a frozen dataclass
+of values or a `StrEnum` whose class is in this package (or given in `known`). Its canonical form is a JSON tree in
+which each tensor is named by the SHA-256 of its safetensors bytes; the digest of the value is that of the tree, hence
+a Merkle tree over tensors. A large record keeps its tensors in tuples, so that a step replaces only those it touches.
+Mappings come back sorted by key. There is no pickle.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 import safetensors.torch
@@ -47,12 +49,6 @@ def encode(value: Any, known: Mapping[int, str] | None = None) -> tuple[Tree, di
 
     def tree(part: Any) -> Tree:
         match part:
-            case None | bool() | str() | int():
-                return part
-            case float():
-                return part if math.isfinite(part) else {"float": repr(part)}
-            case bytes():
-                return {"bytes": part.hex()}
             case Tensor():
                 digest = (known or {}).get(id(part)) or tensor_digest(part)
                 tensors[digest] = part
@@ -65,11 +61,25 @@ def encode(value: Any, known: Mapping[int, str] | None = None) -> tuple[Tree, di
                 return {"map": {key: tree(item) for key, item in part.items()}}
             case _ if dataclasses.is_dataclass(part) and not isinstance(part, type):
                 fields = {f.name: tree(getattr(part, f.name)) for f in dataclasses.fields(part)}
-                return {"class": f"{type(part).__module__}:{type(part).__qualname__}", "fields": fields}
+                return {"class": _name(type(part)), "fields": fields}
             case _:
-                raise TypeError(f"A record cannot hold a {type(part).__name__}; see expunge.record for what it may.")
+                return _leaf(part)
 
     return tree(value), tensors
+
+
+def _leaf(part: Any) -> Tree:
+    match part:
+        case StrEnum():
+            return {"enum": _name(type(part)), "value": part.value}
+        case None | bool() | str() | int():
+            return part
+        case float():
+            return part if math.isfinite(part) else {"float": repr(part)}
+        case bytes():
+            return {"bytes": part.hex()}
+        case _:
+            raise TypeError(f"A record cannot hold a {type(part).__name__}; see expunge.record for what it may.")
 
 
 def decode(tree: Tree, tensors: Mapping[str, Tensor], known: Mapping[str, type] | None = None) -> Any:
@@ -79,7 +89,7 @@ def decode(tree: Tree, tensors: Mapping[str, Tensor], known: Mapping[str, type] 
         tree: from `encode`. tensors: by digest. known: "module:Class" -> class for classes outside this package.
 
     Raises:
-        Corrupt: the tree names an unknown class or form.
+        Corrupt: the tree names an unknown class, form or tensor, or the fields are not those of the class.
     """
     match tree:
         case None | bool() | str() | int() | float():
@@ -90,12 +100,16 @@ def decode(tree: Tree, tensors: Mapping[str, Tensor], known: Mapping[str, type] 
             return float(text)
         case {"bytes": text}:
             return bytes.fromhex(text)
-        case {"tensor": digest}:
-            return tensors[digest]
+        case {"tensor": named}:
+            if named not in tensors:
+                raise Corrupt(f"A record names the tensor {str(named)[:16]}..., which is absent.")
+            return tensors[named]
         case {"map": entries}:
             return {key: decode(item, tensors, known) for key, item in entries.items()}
+        case {"enum": name, "value": text}:
+            return _made(name, known or {}, (text,), {})
         case {"class": name, "fields": fields}:
-            return _class(name, known or {})(**{key: decode(item, tensors, known) for key, item in fields.items()})
+            return _made(name, known or {}, (), {key: decode(item, tensors, known) for key, item in fields.items()})
         case _:
             raise Corrupt(f"A record holds an unknown form: {str(tree)[:80]}.")
 
@@ -110,13 +124,26 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(encode(value)[0])).hexdigest()
 
 
-def _class(name: str, known: Mapping[str, type]) -> type:
-    if name in known:
-        return known[name]
+def _name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _made(name: str, known: Mapping[str, type], values: tuple[Any, ...], fields: Mapping[str, Any]) -> Any:
+    cls = known.get(name) or _class_of(name)
+    try:
+        return cls(*values, **fields)
+    except (TypeError, ValueError) as error:
+        raise Corrupt(f"A record holds a {name!r} that this version cannot make: {error}") from error
+
+
+def _class_of(name: str) -> type:
     module, _, qualified = name.partition(":")
     if module.partition(".")[0] != "expunge":
         raise Corrupt(f"A record names the class {name!r}, which is not part of expunge.")
-    found = getattr(importlib.import_module(module), qualified, None)
-    if not dataclasses.is_dataclass(found) or not isinstance(found, type):
+    try:
+        found = getattr(importlib.import_module(module), qualified, None)
+    except ImportError as error:
+        raise Corrupt(f"A record names {name!r}, and this version has no such module.") from error
+    if not isinstance(found, type) or not (dataclasses.is_dataclass(found) or issubclass(found, StrEnum)):
         raise Corrupt(f"A record names {name!r}, which is no record class of this version.")
     return found

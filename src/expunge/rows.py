@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from expunge import keyed
 from expunge.errors import DuplicateRows, InputError, SchemaError, UnknownRows
@@ -22,11 +23,20 @@ from expunge.errors import DuplicateRows, InputError, SchemaError, UnknownRows
 Array = NDArray[Any]
 TEXT = np.dtypes.StringDType()
 BLOCK_ROWS = 16_384
+_DTYPES: Mapping[str, Any] = {"f": np.float64, "i": np.int64, "u": np.uint8, "b": np.bool_, "T": TEXT}
 
 
 def as_text(names: Iterable[str | int] | Array) -> Array:
-    """Ids or subjects as text, shape (n,)."""
-    return np.array([str(name) for name in names], dtype=TEXT)
+    """Ids or subjects as text, shape (n,).
+
+    Raises:
+        InputError: a name is neither text nor an integer, or is empty.
+    """
+    given = names.tolist() if isinstance(names, np.ndarray) else list(names)
+    for place, name in enumerate(given):
+        if isinstance(name, bool) or not isinstance(name, str | int | np.integer) or name == "":
+            raise InputError(f"Ids and subjects are text or integers; {name!r} stands at place {place}.")
+    return np.array([str(name) for name in given], dtype=TEXT)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,10 @@ class Column:
     name: str
     kind: str
     shape: tuple[int, ...]
+
+    def empty(self) -> Array:
+        """The column of no rows, (0, *shape)."""
+        return np.empty((0, *self.shape), dtype=_DTYPES[self.kind])
 
 
 @dataclass(frozen=True)
@@ -90,8 +104,35 @@ class Block:
         return len(self.keys)
 
     def take(self, where: Array) -> Block:
-        """The rows at positions `where` of this block, still unread."""
-        return Block(self.keys[where], lambda: self.read().take(where))
+        """The rows at positions `where`: a copy of a block in memory, still unread of any other."""
+        match self.read:
+            case _Held(table):
+                return _in_memory(table.take(where))
+            case _Taken(read, kept):  # one selection, however many requests came before
+                return Block(self.keys[where], _Taken(read, kept[where]))
+            case read:
+                return Block(self.keys[where], _Taken(read, where))
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A table in memory, as a reader."""
+
+    table: Table
+
+    def __call__(self) -> Table:
+        return self.table
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Reads a block and takes some of its rows."""
+
+    read: Callable[[], Table]
+    where: Array
+
+    def __call__(self) -> Table:
+        return self.read().take(self.where)
 
 
 class Rows:
@@ -115,13 +156,14 @@ class Rows:
 
         Args:
             columns: name -> (n, ...) array or tensor; a bare array is the column `x`.
-            y: (n,) integer class codes, (n,) or (n, K) numbers, or None.
+            y: (n,) class codes, (n,) or (n, K) numbers, or None.
             ids: n strings or integers; default 0..n-1. subjects: n owners, or None.
-            classes: how many classes (or their names) y's codes mean; default max(y)+1 for integer y of one
-                dimension, none for floating y.
+            classes: how many classes (or their names) y's codes 0..K-1 mean, or 0 for a regression. Default: max(y)+1
+                for integer or bool y of one dimension, a regression for everything else.
 
         Raises:
             DuplicateRows: two ids are equal as text (or two digests collide).
+            InputError: y is NaN or infinite, or an id is neither text nor an integer.
             SchemaError: lengths differ, a value is not a number or text, or y is out of its classes.
         """
         named = dict(columns) if isinstance(columns, Mapping) else {"x": columns}
@@ -134,15 +176,13 @@ class Rows:
         lengths |= {"ids": len(names)} | ({} if owners is None else {"subjects": len(owners)})
         if len(set(lengths.values())) > 1:
             raise SchemaError(f"Every column needs one value a row; the lengths given are {lengths}.")
-        if target is not None and target.dtype.kind == "T":
-            raise SchemaError(
-                "The target is text, and a number was expected: declare its classes (classes=[...]) or give codes."
-            )
-        table = Table(
-            names, keyed.keys_of(names), keyed.keys_of(names if owners is None else owners), owners, arrays, target
-        )
-        _check_unique(table.ids, table.keys)
-        return cls.from_table(table, _classes(classes, target))
+        declared: tuple[str, ...] = ()
+        if target is not None:
+            target, declared = _target(target, classes, names)
+        keys = keyed.keys_of(names)
+        _check_unique(names, keys)
+        owned = keys if owners is None else keyed.keys_of(owners)
+        return cls.from_table(Table(names, keys, owned, owners, arrays, target), declared)
 
     @classmethod
     def from_table(cls, table: Table, classes: tuple[str, ...] = ()) -> Rows:
@@ -226,7 +266,7 @@ class Rows:
         Raises:
             UnknownRows: an id is not among the rows.
         """
-        return self.select(self._mask(ids))
+        return self.select(_named("id", ids, self.keys))
 
     def without(self, ids: Iterable[str | int]) -> Rows:
         """All rows but those with these ids.
@@ -234,7 +274,7 @@ class Rows:
         Raises:
             UnknownRows: an id is not among the rows.
         """
-        return self.select(~self._mask(ids))
+        return self.select(~_named("id", ids, self.keys))
 
     def of_subjects(self, subjects: Iterable[str | int]) -> Rows:
         """Every row of these subjects; a row without a subject is its own.
@@ -242,11 +282,8 @@ class Rows:
         Raises:
             UnknownRows: a subject owns no row.
         """
-        wanted = sorted({str(subject) for subject in subjects})
-        keys = keyed.keys_of(wanted)
         owners = _joined([table.owners for table in self.tables()], np.dtype(np.uint64))
-        _check_known("subject", wanted, keys, owners)
-        return self.select(np.isin(owners, keys))
+        return self.select(_named("subject", subjects, owners))
 
     def select(self, where: NDArray[np.bool_]) -> Rows:
         """The rows where the mask (n,) is true; blocks that keep every row are shared, none is read."""
@@ -268,17 +305,13 @@ class Rows:
             SchemaError: the schemas differ. DuplicateRows: an id stands in both.
         """
         check_schema(added.schema, self.schema)
+        if (added.schema.target is None) != (self.schema.target is None):
+            raise SchemaError("Either all rows have a target y or none has; give the added rows the same target.")
         both = Rows((*self.blocks, *added.blocks), self.schema)
         if len(np.unique(both.keys)) < len(both):
             clash = added.ids[np.isin(added.keys, self.keys)]
             raise DuplicateRows(f"These ids are among the rows already: {_some(clash)}. Give new rows new ids.")
         return both
-
-    def _mask(self, ids: Iterable[str | int]) -> NDArray[np.bool_]:
-        wanted = sorted({str(name) for name in ids})
-        keys = keyed.keys_of(wanted)
-        _check_known("id", wanted, keys, self.keys)
-        return np.isin(self.keys, keys)
 
 
 def check_schema(given: Schema, expected: Schema) -> None:
@@ -298,8 +331,12 @@ def check_schema(given: Schema, expected: Schema) -> None:
             raise SchemaError(f"Column {name!r} holds {kinds[0]}; {kinds[1]} were declared.")
         if have[name].shape != column.shape:
             raise SchemaError(f"Column {name!r} has rows of shape {have[name].shape}; {column.shape} was declared.")
-    if given.target is not None and expected.target is not None and given.classes != expected.classes:
+    if given.target is None or expected.target is None:
+        return
+    if given.classes != expected.classes:
         raise SchemaError(f"The classes given are {given.classes}; {expected.classes} were declared.")
+    if given.target.shape != expected.target.shape:
+        raise SchemaError(f"The targets have shape {given.target.shape} a row; {expected.target.shape} was declared.")
 
 
 def with_classes(rows: Rows, classes: tuple[str, ...]) -> Rows:
@@ -307,9 +344,28 @@ def with_classes(rows: Rows, classes: tuple[str, ...]) -> Rows:
     return Rows(rows.blocks, replace(rows.schema, classes=classes))
 
 
+def check_finite(table: Table) -> None:
+    """What a method that takes no missing values checks: every number of every column is finite.
+
+    Raises:
+        InputError: a NaN or infinity, with its column and ids.
+    """
+    for name, column in table.columns.items():
+        if column.dtype.kind == "f":
+            _check_numbers(f"Column {name!r}", column, table.ids)
+
+
+def _check_numbers(what: str, array: Array, ids: Array) -> None:
+    bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+    if bad.any():
+        raise InputError(
+            f"{what} is NaN or infinite in {bad.sum()} row(s), ids {_some(ids[bad])}: leave these rows out, fill them, "
+            "or let features handle missing values (expunge.features.Numeric)."
+        )
+
+
 def _array(name: str, values: Any) -> Array:
-    detached = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-    array = np.asarray(detached)
+    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
     if array.ndim == 0:
         raise SchemaError(f"Column {name!r} is a single value; an array with one entry a row was expected.")
     if array.dtype.kind in "UO":
@@ -323,20 +379,35 @@ def _array(name: str, values: Any) -> Array:
     return array
 
 
-def _classes(classes: int | Sequence[str] | None, y: Array | None) -> tuple[str, ...]:
-    if y is None or y.dtype.kind == "f" or y.ndim > 1:
-        if classes is None or y is None:
-            return () if y is None or classes is None else tuple(map(str, range(len(_names(classes)))))
-        if y.ndim > 1 or not np.array_equal(y, np.round(y)):
-            raise SchemaError(f"{len(_names(classes))} classes were declared, but y holds no class codes.")
-    names = _names(int(y.max()) + 1 if classes is None and len(y) else classes or 0)
-    if len(y) and (y.min() < 0 or y.max() >= len(names)):
-        raise SchemaError(f"y holds codes from {y.min()} to {y.max()}; 0..{len(names) - 1} were declared.")
-    return names
+def _target(y: Array, classes: int | Sequence[str] | None, ids: Array) -> tuple[Array, tuple[str, ...]]:
+    """The target (class codes as int64, or numbers), and the names of its classes."""
+    if y.dtype.kind == "T":
+        raise SchemaError("The target is text: give codes 0..K-1, or load it with its classes declared (expunge.load).")
+    if y.dtype.kind == "f":
+        _check_numbers("The target y", y, ids)
+    if classes is None and (y.dtype.kind == "f" or y.ndim > 1 or not len(y)):
+        return y, ()
+    names = _names(int(y.max()) + 1 if classes is None else classes)
+    if not names and classes is not None:
+        return y.astype(np.float64), ()
+    if y.ndim > 1:
+        raise SchemaError(f"{len(names)} classes were declared, but y has {y.shape[1]} columns; classes are for one.")
+    codes = y.astype(np.int64)
+    outside = (codes != y) | (codes < 0) | (codes >= len(names))
+    if outside.any():
+        seen = ", ".join(str(value) for value in np.unique(y[outside])[:5].tolist())
+        raise SchemaError(
+            f"y holds {seen}, and codes from 0 to {len(names) - 1} were expected. Declare the right classes=, or "
+            "classes=0 for a regression."
+        )
+    return codes, names
 
 
 def _names(classes: int | Sequence[str]) -> tuple[str, ...]:
-    return tuple(map(str, range(classes) if isinstance(classes, int) else classes))
+    names = tuple(str(name) for name in (range(classes) if isinstance(classes, int | np.integer) else classes))
+    if len(set(names)) < len(names):
+        raise SchemaError(f"Every class needs a name of its own; given: {_some(names)}.")
+    return names
 
 
 def _column(name: str, array: Array) -> Column:
@@ -344,7 +415,7 @@ def _column(name: str, array: Array) -> Column:
 
 
 def _in_memory(table: Table) -> Block:
-    return Block(table.keys, lambda: table)
+    return Block(table.keys, _Held(table))
 
 
 def _mapped(block: Block, transform: Callable[[Table], Table], keep: bool) -> Callable[[], Table]:
@@ -366,11 +437,7 @@ def _joined(arrays: list[Array], dtype: Any) -> Array:
 
 
 def _stacked(arrays: list[Array], column: Column) -> Array:
-    return np.concatenate(arrays) if arrays else np.empty((0, *column.shape), dtype=_dtype(column))
-
-
-def _dtype(column: Column) -> Any:
-    return {"f": np.dtype(np.float64), "i": np.dtype(np.int64), "T": TEXT}.get(column.kind, np.dtype(np.uint8))
+    return np.concatenate(arrays) if arrays else column.empty()
 
 
 def _check_unique(ids: Array, keys: keyed.Keys) -> None:
@@ -380,12 +447,17 @@ def _check_unique(ids: Array, keys: keyed.Keys) -> None:
         raise DuplicateRows(f"Every row needs an id of its own (compared as text); these stand twice: {_some(clash)}.")
 
 
-def _check_known(what: str, wanted: Sequence[str], keys: keyed.Keys, known: keyed.Keys) -> None:
-    if not len(wanted):
+def _named(what: str, names: Iterable[str | int], known: keyed.Keys) -> NDArray[np.bool_]:
+    """Where `known` (n,) is the key of one of the names; every name must be somewhere."""
+    wanted = sorted({str(name) for name in names})
+    if not wanted:
         raise InputError(f"No {what} was given; name at least one.")
-    absent = np.asarray(wanted, dtype=object)[~np.isin(keys, known)]
+    keys = keyed.keys_of(wanted)
+    mask = np.isin(known, keys)
+    absent = np.asarray(wanted, dtype=object)[~np.isin(keys, known[mask])]
     if len(absent):
         raise UnknownRows(f"No such {what} among the {len(known)} rows: {_some(absent)}.")
+    return mask
 
 
 def _some(names: Iterable[Any]) -> str:

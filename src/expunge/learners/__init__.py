@@ -1,1 +1,1 @@
-"""Plain training, for methods that treat it as a black box."""
+"""Plain training, for methods that treat it as a black box: `sgd`, `convex`, `scikit_learn`."""

@@ -1,0 +1,121 @@
+"""`audit_live`: the state that a vault serves now, beside models retrained on the rows that are left.
+
+The forgotten rows are gone, so nothing can be asked of them: no attack, no certifiability. What is left to ask is
+whether the live model is one that learning these rows gives: as good on test rows, as far from the references as they
+are from each other. What was forgotten is audited while it is forgotten, by `audit_step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.audits import metrics
+from expunge.audits.audit import Audit, Claim, Costs, Measure
+from expunge.audits.candidates import Candidate, Outputs, outputs, released
+from expunge.audits.comparison import Comparison
+from expunge.audits.metrics import Band
+from expunge.audits.references import Progress, retrain
+from expunge.audits.verdict import UTILITY, flags
+from expunge.certificate import Certificate
+from expunge.method import Method, Release
+from expunge.rows import Rows
+
+Of = Callable[[Outputs, Outputs], float]
+
+
+def audit_live(
+    method: Method[Any],
+    release: Release,
+    rows: Rows,
+    test: Rows | None,
+    *,
+    seed: int,
+    number: int,
+    certificate: Certificate | None,
+    claim: Claim,
+    references: int = 5,
+    scratch: Path | None = None,
+    jobs: int | None = 1,
+    progress: Progress | None = None,
+) -> Audit:
+    """Audit a live release.
+
+    Args:
+        rows: those the release was learned from. test: rows it never saw, or None. seed: the method's public seed.
+        number: of the release. certificate: of the step that made it. claim: what came of holding it against the facts.
+        references, scratch, jobs, progress: see `audit_step`.
+    """
+    others = retrain(
+        method, rows, seed=seed, count=references, number=number, scratch=scratch, jobs=jobs, progress=progress
+    )
+    sets = {"retained": rows} | ({"test": test} if test is not None and len(test) else {})
+    models = [released(method, release), *(released(method, other.release) for other in others)]
+    measures: list[Measure] = []
+    for name, part in sets.items():
+        measures += _quality(name, [outputs(model, part) for model in models])
+    last = list(sets)[-1]
+    measures += _pairs(last, models, [outputs(model, sets[last]) for model in models])
+    raised = flags(Comparison(tuple(measures), (), (), None), unchanged=False)
+    contradictions = (claim.how,) if claim.confirmed is False else ()
+    sentences = [f"VOID: {claim.how}" if contradictions else claim.how]
+    if UTILITY in raised:
+        sentences.append("On test rows it is worse than any honest retraining explains.")
+    sentences.append("No forgotten row is left to attack with; each step is audited by `work --audit`.")
+    return Audit(
+        subject=f"{type(method).__name__}, live",
+        certificate=certificate,
+        retained=len(rows),
+        forgotten=0,
+        test=0 if test is None else len(test),
+        references=references,
+        measures=tuple(measures),
+        attacks=(),
+        apart=(),
+        claim=claim,
+        costs=Costs(None, float(np.median([other.seconds for other in others])) if others else None),
+        exposure=None,
+        contradictions=contradictions,
+        flags=raised,
+        verdict=" ".join(sentences),
+    )
+
+
+def _quality(name: str, seen: Sequence[Outputs]) -> list[Measure]:
+    """How good the live model (the first) is, beside the references."""
+    kinds: dict[str, Callable[[Any, Any], float]]
+    if seen[0].classes:
+        kinds = {"accuracy": metrics.accuracy, "loss": metrics.mean_loss}
+    else:
+        kinds = {"rmse": metrics.rmse, "r2": metrics.r2}
+    found = []
+    for kind, of in kinds.items():
+        own, *others = (of(one.values, one.y) for one in seen)
+        found.append(Measure(f"{kind} on {name}", None, own, _median(others), Band.of(others)))
+    return found
+
+
+def _pairs(name: str, models: Sequence[Candidate], seen: Sequence[Outputs]) -> list[Measure]:
+    """How far the live model lies from the references; the band is each of them against the others."""
+    between = range(1, len(models))
+
+    def measure(what: str, of: Callable[[int, int], float | None]) -> list[Measure]:
+        own = [value for k in between if (value := of(0, k)) is not None]
+        null = [[value for j in between if j != k and (value := of(k, j)) is not None] for k in between]
+        medians = [middle for values in null if (middle := _median(values)) is not None]
+        middle = _median(own)
+        return [] if middle is None else [Measure(what, None, middle, None, Band.of(medians))]
+
+    found = measure("weight distance", lambda i, j: metrics.distance(models[i].tensors, models[j].tensors))
+    if seen[0].classes:
+        agree, apart = metrics.equal_predictions, metrics.kl
+        found += measure(f"equal predictions on {name}", lambda i, j: agree(seen[i].values, seen[j].values))
+        return found + measure(f"kl on {name}", lambda i, j: apart(seen[i].values, seen[j].values))
+    return found + measure(f"prediction gap on {name}", lambda i, j: metrics.rmse(seen[i].values, seen[j].values))
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

@@ -1,0 +1,128 @@
+"""Population membership inference: are the forgotten rows recognised, compared with rows the model never saw?
+
+The attacker scores each row by one feature of the model's output, oriented in advance so that a higher score says
+"was trained on", and the area under the ROC curve tells forgotten rows from test rows. The number alone means nothing:
+forgotten rows may be harder or easier than test rows (mislabelled ones lie far below 0.5 in an honest model). What
+counts is where it lies in the band of models retrained without them, beside the model to which nothing was done.
+
+With two references or more there is a stronger attack, and it is the one verdicts rest on: each row's margin is
+compared with that row's mean margin among models that never saw it, which takes its difficulty away (Watson et al.
+2022, section 3; LiRA without shadow models that did see it). An honest model then gives about 0.5, mislabelled or not.
+
+Features: loss, confidence, entropy, modified entropy (Song & Mittal 2021, equation 6) and margin (the logit-scaled
+confidence phi of Carlini et al. 2022, equation 4). Loss, confidence and margin order rows alike, so their areas agree
+up to ties of rounding; the margin is computed in logarithms and has none.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import logsumexp, ndtri
+from scipy.stats import rankdata
+
+from expunge.audits.metrics import Floats, Integers
+
+MARGIN, CALIBRATED = "margin", "calibrated margin"
+RESOLUTION = 0.01  # in logits: a smaller change of odds is nobody's evidence, and counts as a tie
+POWER, LEVEL = 0.8, 0.05  # of the smallest detectable effect
+
+
+def features(log_p: Floats, y: Integers) -> dict[str, Floats]:
+    """Each feature of each row, (n,), higher for a member.
+
+    Args:
+        log_p: log-probabilities (n, classes); -inf allowed. y: class codes (n,).
+    """
+    rows = np.arange(len(y))
+    of_y = log_p[rows, y]
+    p = np.exp(log_p)
+    others = log_p.copy()
+    others[rows, y] = -np.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_not_y = logsumexp(others, axis=1) if log_p.shape[1] > 1 else np.full(len(y), -np.inf)
+        not_p = np.maximum(1.0 - p, np.finfo(np.float64).tiny)
+        entropy = -np.sum(np.where(p > 0, p * np.where(p > 0, log_p, 0.0), 0.0), axis=1)
+        off_y = np.where(np.arange(log_p.shape[1]) == y[:, None], 0.0, p * np.log(not_p))
+        modified = -np.exp(log_not_y) * np.maximum(of_y, np.log(np.finfo(np.float64).tiny)) - off_y.sum(axis=1)
+    return {
+        "loss": of_y,
+        "confidence": p[rows, y],
+        "entropy": -entropy,
+        "modified entropy": -modified,
+        MARGIN: of_y - log_not_y,
+    }
+
+
+def auc(members: Floats, others: Floats) -> float:
+    """Area under the ROC curve: P(member's score > other's) + P(equal) / 2 (Mann & Whitney)."""
+    ranks = rankdata(np.concatenate([members, others]))
+    m, n = len(members), len(others)
+    return float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
+
+
+def calibrated(own: Floats, references: Floats, resolution: float) -> Floats:
+    """How much surer the model is of each row (n,) than models that never saw it, in whole steps of `resolution`.
+
+    Args:
+        own: margins (n,). references: the same (K, n) of models that never saw the rows.
+    """
+    return np.asarray(np.round((own - references.mean(axis=0)) / resolution), dtype=np.float64)
+
+
+def calibrated_auc(
+    members: Floats, others: Floats, references: tuple[Floats, Floats], resolution: float, itself: int | None = None
+) -> float:
+    """`auc` of calibrated scores, each time with one reference left out, on average.
+
+    Args:
+        members, others: margins (m,), (n,). references: of the same rows, (K, m) and (K, n).
+        itself: where the model is one of the references: which one, and the only one left out. So audited models and
+            references are compared with equally many others.
+    """
+    count = len(references[0])
+    areas = []
+    for left_out in range(count) if itself is None else [itself]:
+        rest = [np.delete(side, left_out, axis=0) for side in references]
+        scores = [calibrated(own, side, resolution) for own, side in zip((members, others), rest, strict=True)]
+        areas.append(auc(*scores))
+    return float(np.mean(areas))
+
+
+def auc_interval(members: Floats, others: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of `auc` over the draw of both sets of rows, by DeLong's variance (1988, equation 3).
+
+    With fewer than two rows on a side it is [0, 1]: nothing is known. A variance of 0 (complete separation) is replaced
+    by that of one exchanged pair, so that few rows never give an interval of no width.
+    """
+    m, n = len(members), len(others)
+    if min(m, n) < 2:
+        return 0.0, 1.0
+    joint = rankdata(np.concatenate([members, others]))
+    above_others = (joint[:m] - rankdata(members)) / n
+    above_members = 1.0 - (joint[m:] - rankdata(others)) / m
+    variance = float(np.var(above_others, ddof=1) / m + np.var(above_members, ddof=1) / n)
+    error = math.sqrt(max(variance, 1.0 / (m * n) ** 2))
+    area, reach = auc(members, others), float(ndtri((1 + level) / 2)) * error
+    return max(0.0, area - reach), min(1.0, area + reach)
+
+
+def smallest_detectable(members: int, others: int) -> float:
+    """The smallest |AUC - null| that a one-sided test at 5 % finds with power 80 %.
+
+    (z_.95 + z_.80) sqrt((m + n + 1) / (12 m n)), the deviation of `auc` where both sets have one distribution. Above
+    0.5 no area can be far enough from chance: the attack has no power at all.
+    """
+    deviation = math.sqrt((members + others + 1) / (12 * members * others))
+    return float(ndtri(1 - LEVEL) + ndtri(POWER)) * deviation
+
+
+def exposure_rank(own: Floats, references: Floats) -> Floats:
+    """For each row, the share of references that are less sure of it than the model: near 1 for a remembered row.
+
+    Args:
+        own: a feature (n,) of the audited model. references: the same (K, n) of models that never saw the row.
+    """
+    below = (references < own).sum(axis=0) + 0.5 * (references == own).sum(axis=0)
+    return np.asarray(below / len(references), dtype=np.float64)

@@ -1,0 +1,110 @@
+"""The measures themselves, as pure functions of arrays: how good a model is, and how far two models are apart.
+
+Notation of the slides (Mercuri et al. 2022, section 2): theta^U unlearned, theta^* retrained on the retained rows with
+the same procedure, M a measure of performance on test rows, M_u the same on the forgotten ones. Every function takes
+float64 arrays; a classification's outputs are log-probabilities (n, classes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+from torch import Tensor
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.integer[Any]]
+
+LOG_FLOOR = math.log(1e-12)  # a probability of 0 (an outvoted class) counts as 1e-12 where a logarithm is averaged
+LEVEL = 0.99  # of the interval in which one more retrained model would fall
+
+
+@dataclass(frozen=True)
+class Band:
+    """What K retrained models gave: their `low`, `median`, `high`, `mean` and standard deviation `spread`."""
+
+    low: float
+    median: float
+    high: float
+    mean: float
+    spread: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Band | None:
+        """The band of at least two values; None for fewer."""
+        if len(values) < 2:
+            return None
+        array = np.asarray(values, dtype=np.float64)
+        median, mean, spread = (float(f) for f in (np.median(array), array.mean(), array.std(ddof=1)))
+        return cls(float(array.min()), median, float(array.max()), mean, spread, len(array))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where one more retrained model falls with probability 99 %, were the statistic normal.
+
+        mean -+ t_{K-1} spread sqrt(1 + 1/K), and never narrower than [low, high]: of K + 1 honest models one in K + 1
+        is the highest, so "outside [low, high]" alone would accuse every sixth honest model at K = 5.
+        """
+        reach = float(student.ppf((1 + LEVEL) / 2, self.count - 1)) * self.spread * math.sqrt(1 + 1 / self.count)
+        return min(self.low, self.mean - reach), max(self.high, self.mean + reach)
+
+
+def accuracy(log_p: Floats, y: Integers) -> float:
+    """Share of rows whose most probable class is y."""
+    return float(np.mean(log_p.argmax(axis=1) == y))
+
+
+def mean_loss(log_p: Floats, y: Integers) -> float:
+    """Mean cross-entropy -log p_y, with p floored at 1e-12."""
+    return float(-np.mean(np.maximum(log_p[np.arange(len(y)), y], LOG_FLOOR)))
+
+
+def rmse(values: Floats, y: Floats) -> float:
+    """Root of the mean squared error."""
+    return float(np.sqrt(np.mean((values - y) ** 2)))
+
+
+def r2(values: Floats, y: Floats) -> float:
+    """Coefficient of determination 1 - SS_residual / SS_total; 0 where y does not vary."""
+    total = float(np.sum((y - y.mean(axis=0)) ** 2))
+    return 1.0 - float(np.sum((values - y) ** 2)) / total if total > 0 else 0.0
+
+
+def equal_predictions(first: Floats, second: Floats) -> float:
+    """Consistency_y: share of rows on which two classifiers say the same."""
+    return float(np.mean(first.argmax(axis=1) == second.argmax(axis=1)))
+
+
+def kl(log_p: Floats, log_q: Floats) -> float:
+    """Consistency_KL: E_x KL(p(x) || q(x)) in nats, both floored at 1e-12; p unlearned, q retrained."""
+    floored_p, floored_q = np.maximum(log_p, LOG_FLOOR), np.maximum(log_q, LOG_FLOOR)
+    return float(np.mean(np.sum(np.exp(log_p) * (floored_p - floored_q), axis=1)))
+
+
+def effectiveness(first: float, second: float) -> float:
+    """|M^U - M^*|: how far apart two performances on test rows are; 0 is best."""
+    return abs(first - second)
+
+
+def certifiability(first: float, second: float) -> float:
+    """|M_u^U - M_u^*| / (|M_u^U| + |M_u^*|) on the forgotten rows; 0 when both are 0."""
+    scale = abs(first) + abs(second)
+    return abs(first - second) / scale if scale > 0 else 0.0
+
+
+def distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float | None:
+    """Consistency_theta: the Euclidean distance of two releases over their floating-point tensors.
+
+    None where the names or shapes differ (a release that holds rows, say): then weights are not comparable.
+    """
+    left, right = ({name: t for name, t in side.items() if t.is_floating_point()} for side in (first, second))
+    if not left or {n: t.shape for n, t in left.items()} != {n: t.shape for n, t in right.items()}:
+        return None
+    squares = [float((left[name].double() - right[name].double()).square().sum()) for name in sorted(left)]
+    return math.sqrt(math.fsum(squares))

@@ -1,0 +1,104 @@
+"""From figures to words: which failures an audit shows, and what it says in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from expunge.audits.audit import Attack, Claim, Measure
+from expunge.audits.comparison import Comparison
+
+AUC_MARGIN = 0.01  # smaller differences are no failure, however narrow the band of near-deterministic references
+ACCURACY_MARGIN = 0.003  # 0.3 points
+RMSE_MARGIN = 0.01  # of the references' median
+
+UNCHANGED = "unchanged weights"
+RECOGNISED = "attack recognises forgotten rows"
+OVERFORGOTTEN = "over-forgotten"
+UTILITY = "worse on test rows"
+NOTHING = "no better than doing nothing"
+NO_POWER = "attack has no power"
+UNTOLD = "attack passes doing nothing too"
+
+
+def flags(compared: Comparison, unchanged: bool) -> tuple[str, ...]:
+    """The failures (and the limits of the audit itself), by name."""
+    raised = [UNCHANGED] if unchanged else []
+    attack = compared.attacks[0] if compared.attacks else None
+    if attack is not None:
+        raised += _attack_flags(attack)
+    if any(_worse(measure) for measure in compared.measures):
+        raised.append(UTILITY)
+    shares = [apart.share for apart in compared.apart if apart.share is not None]
+    if shares and min(shares) >= 1:
+        raised.append(NOTHING)
+    return tuple(raised)
+
+
+def verdict(
+    compared: Comparison, claim: Claim, contradictions: Sequence[str], raised: Sequence[str], references: int
+) -> str:
+    """The audit in a few sentences, the worst first."""
+    sentences = []
+    if contradictions:
+        sentences.append("VOID: the certificate is contradicted. " + " ".join(contradictions))
+    elif claim.confirmed:
+        sentences.append(f"The certificate holds. {claim.how}{_budget(claim)}")
+    else:
+        sentences.append(claim.how)
+    if UNCHANGED in raised and not contradictions:
+        sentences.append("The release is bit for bit the one of before.")
+    sentences.append(_about_attack(compared.attacks[0] if compared.attacks else None, raised, references))
+    if UTILITY in raised:
+        sentences.append("On test rows it is worse than any honest retraining explains.")
+    if NOTHING in raised:
+        sentences.append("It lies no closer to the retrained model than doing nothing does.")
+    return " ".join(sentences)
+
+
+def _attack_flags(attack: Attack) -> list[str]:
+    auc = attack.auc
+    if not attack.has_power:
+        return [NO_POWER]
+    if auc.null is None:
+        return []
+    low, high = auc.null.interval
+    if auc.after > high + AUC_MARGIN:
+        return [RECOGNISED]
+    if auc.after < low - AUC_MARGIN:
+        return [OVERFORGOTTEN]
+    nothing = auc.before
+    return [UNTOLD] if nothing is not None and low - AUC_MARGIN <= nothing <= high + AUC_MARGIN else []
+
+
+def _worse(measure: Measure) -> bool:
+    if measure.null is None:
+        return False
+    low, high = measure.null.interval
+    if measure.name == "accuracy on test":
+        return measure.after < low - ACCURACY_MARGIN
+    return measure.name == "rmse on test" and measure.after > high + RMSE_MARGIN * measure.null.median
+
+
+def _budget(claim: Claim) -> str:
+    if claim.distance is None or claim.budget is None:
+        return ""
+    return f" It lies {claim.distance:.2g} away; {claim.budget:.2g} is allowed."
+
+
+def _about_attack(attack: Attack | None, raised: Sequence[str], references: int) -> str:
+    if attack is None:
+        return "No attack was run: without test rows there is nothing to compare the forgotten ones with."
+    auc = attack.auc
+    if NO_POWER in raised:
+        return "So few rows give a membership attack no power: see instead how their losses rank among the references."
+    figures = f"AUC {auc.after:.3f}"
+    if auc.null is None:
+        return f"Membership attack: {figures}, with no band to judge it by ({references} references; 2 or more needed)."
+    figures += f"; retrained models {auc.null.low:.3f} to {auc.null.high:.3f}"
+    figures += "" if auc.before is None else f"; doing nothing {auc.before:.3f}"
+    if RECOGNISED in raised:
+        return f"The forgotten rows are still recognised ({figures})."
+    if OVERFORGOTTEN in raised:
+        return f"The forgotten rows stand out as unusually unlikely: over-forgotten ({figures})."
+    passed = f"The forgotten rows are no better recognised than by models that never saw them ({figures})."
+    return passed + (" Doing nothing passes this attack too, so it says little." if UNTOLD in raised else "")

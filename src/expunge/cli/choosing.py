@@ -1,0 +1,134 @@
+"""Methods by name: a file name in `methods/` with hyphens, or `path.py:name` for a method of one's own.
+
+Each method file says what it is at the end of its docstring, in lines `Guarantee: ...`, `Models: ...`, `Strong: ...`,
+`Weak: ...` and `Paper: ...`; `expunge methods` prints them and the README's table repeats them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from expunge.cli.output import UsageError
+from expunge.cli.settings import Choices, Settings, build, name_of, suggestion
+
+if TYPE_CHECKING:
+    from expunge.method import Method
+
+CARD = ("guarantee", "models", "strong", "weak", "paper")
+
+
+def names() -> list[str]:
+    """The methods that come with the package."""
+    import expunge.methods
+
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(expunge.methods.__path__))
+
+
+def card(name: str) -> dict[str, Any]:
+    """What the method called `name` says of itself: name, guarantee, models, strong, weak, paper, adopts, extends."""
+    from expunge.method import Adopts, Extends
+
+    module = _module(name)
+    cls = _method_in(module, name)
+    text = inspect.cleandoc(module.__doc__ or "")
+    facts = {key: _fact(text, key.capitalize()) for key in CARD}
+    return {"name": name, **facts, "adopts": issubclass(cls, Adopts), "extends": issubclass(cls, Extends)}
+
+
+def choose(name: str, settings: Settings, model: str | None = None) -> Method[Any]:
+    """The method called `name`, with these settings and, for a learner that takes one, the model at `path.py:name`.
+
+    Raises:
+        UsageError: there is no such method, field or model, or a value does not fit its field.
+    """
+    found: Any = _own(name) if ".py" in name else _method_in(_module(name), name)
+    given: dict[str, Any] = {}
+    if not isinstance(found, type):  # a method of one's own, made with its settings already
+        given = {field.name: getattr(found, field.name) for field in dataclasses.fields(found) if field.init}
+        found = type(found)
+    if model is not None:
+        settings = _with_model(found, name, settings, model)
+    method: Method[Any] = build(found, settings, choices=_choices(), given=given)
+    return method
+
+
+def _with_model(cls: type, name: str, settings: Settings, model: str) -> Settings:
+    from expunge.models import ModuleFile
+
+    fields = {field.name for field in dataclasses.fields(cls)}
+    if "model" in fields:
+        return {**settings, "model": ModuleFile.read(model)}
+    if "learner" in fields:
+        return {"learner": "sgd", **settings, "learner.model": ModuleFile.read(model)}
+    raise UsageError(f"{name} takes no model of your own: what it proves holds for its own models only. Leave --model out.")
+
+
+def _choices() -> Choices:
+    """What may stand where a method asks for a learner or a model."""
+    import expunge.learners
+    import expunge.models
+    from expunge.learners.learner import Learner
+    from expunge.models import Model
+
+    files = pkgutil.iter_modules(expunge.learners.__path__, "expunge.learners.")
+    return {
+        Learner: _final([importlib.import_module(file.name) for file in files], Learner),
+        Model: _final([expunge.models], Model),
+    }
+
+
+def _final(modules: Iterable[ModuleType], kind: Any) -> Mapping[str, type]:
+    """The dataclasses of this kind that the modules define, by their names on the command line."""
+    members = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {name_of(cls): cls for cls in members if dataclasses.is_dataclass(cls) and issubclass(cls, kind)}
+
+
+def _module(name: str) -> ModuleType:
+    if name not in names():
+        raise UsageError(f"There is no method {name!r}{suggestion(name, names())} Or give path.py:name.")
+    return importlib.import_module(f"expunge.methods.{name.replace('-', '_')}")
+
+
+def _method_in(module: ModuleType, name: str) -> type[Method[Any]]:
+    from expunge.method import Method
+
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__:
+            return value
+    raise UsageError(f"The file of {name} holds no subclass of expunge.Method.")
+
+
+def _own(spec: str) -> Any:
+    """The Method class or instance at `path.py:name`."""
+    from expunge.method import Method
+
+    path, _, attribute = spec.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise UsageError(f"--method {spec!r}: there is no file {path!r}; give path.py:name, or one of {', '.join(names())}.")
+    source = importlib.util.spec_from_file_location(file.stem, file)
+    if source is None or source.loader is None:
+        raise UsageError(f"--method {spec!r}: {path!r} is not a Python file.")
+    module = importlib.util.module_from_spec(source)
+    sys.modules[file.stem] = module  # dataclasses and typing look their module up by name
+    source.loader.exec_module(module)
+    found = getattr(module, attribute, None)
+    if isinstance(found, Method) or (isinstance(found, type) and issubclass(found, Method)):
+        return found
+    raise UsageError(f"--method {spec!r}: {attribute!r} in {path!r} is no Method.")
+
+
+def _fact(text: str, key: str) -> str:
+    """The paragraph that begins `Key: ` in a docstring, on one line."""
+    match = re.search(rf"^{key}: (.+?)(?=\n[A-Z][a-z]+: |\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    return " ".join(match.group(1).split()) if match else ""

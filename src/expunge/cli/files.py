@@ -1,0 +1,134 @@
+"""Rows from files, read the way a vault's first rows were: which column is the target, the id, the owner.
+
+The names of these columns are kept beside the vault's own files, in `columns.json`, so that `extend`, `predict` and
+`audit` need not be told again. They are names of columns, never a row's content.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expunge.cli.output import UsageError
+
+if TYPE_CHECKING:
+    from expunge.rows import Rows, Schema, Table
+    from expunge.vault import Vault
+
+NAME = "columns.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The columns of a file that are no features: the target, and where given the id and the owner of a row."""
+
+    target: str | None
+    id: str | None
+    subject: str | None
+
+    @classmethod
+    def of(cls, vault: Path) -> Source:
+        """What was kept at `learn`; nothing, where a program made the vault."""
+        file = vault / NAME
+        return cls(**json.loads(file.read_text())) if file.is_file() else cls(None, None, None)
+
+    def write(self, vault: Path) -> None:
+        """Keep the names with the vault."""
+        (vault / NAME).write_text(json.dumps(dataclasses.asdict(self)) + "\n")
+
+    def given(self, target: str | None, id: str | None, subject: str | None) -> Source:  # noqa: A002
+        """These names, where a command gives others those."""
+        return Source(target or self.target, id or self.id, subject or self.subject)
+
+
+def read_rows(path: Path, source: Source, classes: str | None = None) -> Rows:
+    """All rows of a file, with their targets.
+
+    Args:
+        classes: names with commas between, or how many classes there are; 0 means a regression.
+
+    Raises:
+        UsageError: there is no such file. InputError: it cannot be read as rows.
+    """
+    from expunge.load import rows_from_file
+
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    declared = int(names[0]) if names and len(names) == 1 and names[0].isdecimal() else names
+    columns = {"target": source.target, "id": source.id, "subject": source.subject}
+    return rows_from_file(_existing(path), **columns, classes=declared)
+
+
+def read_like(path: Path, source: Source, schema: Schema) -> Rows:
+    """Rows with targets that a vault of this schema could have learned; columns it does not have are left out."""
+    from expunge.load import rows_from_file
+
+    columns = {"target": source.target, "id": source.id, "subject": source.subject}
+    return only_columns(rows_from_file(_existing(path), **columns, schema=schema), schema)
+
+
+def read_test(path: Path, vault: Vault) -> Rows:
+    """Rows that were never learned, for an audit of a vault."""
+    return read_like(path, Source.of(vault.path), vault.schema)
+
+
+def read_unlabelled(path: Path, source: Source, schema: Schema) -> Rows:
+    """Rows to predict: the target may be absent, and is left out."""
+    from expunge.load import rows_from_file
+
+    return only_columns(rows_from_file(_existing(path), id=source.id, schema=schema), schema)
+
+
+def only_columns(rows: Rows, schema: Schema) -> Rows:
+    """The rows without columns that the schema does not have.
+
+    Raises:
+        SchemaError: a column of the schema is missing.
+    """
+    from expunge.rows import check_schema
+
+    wanted = {column.name for column in schema.columns}
+    kept = tuple(column for column in rows.schema.columns if column.name in wanted)
+    narrow = dataclasses.replace(rows.schema, columns=kept)
+    check_schema(narrow, schema)
+
+    def select(table: Table) -> Table:
+        return dataclasses.replace(table, columns={name: table.columns[name] for name in wanted})
+
+    return rows.map(select, narrow, keep=False)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UsageError(f"There is no file {path}.")
+    return path
+
+
+def write_predictions(path: Path, columns: dict[str, Any]) -> None:
+    """Predictions as CSV, JSON or npz, by the file's suffix.
+
+    Raises:
+        UsageError: the suffix is none of them.
+    """
+    match path.suffix.lower():
+        case ".csv":
+            import pandas as pd
+
+            pd.DataFrame(columns).to_csv(path, index=False)
+        case ".json":
+            lists = {name: column.tolist() for name, column in columns.items()}
+            names, values = list(lists), zip(*lists.values(), strict=True)
+            path.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in values], indent=1) + "\n")
+        case ".npz":
+            import numpy as np
+
+            np.savez_compressed(path, **{name: _storable(column) for name, column in columns.items()})
+        case suffix:
+            raise UsageError(f"--out {str(path)!r}: predictions are written as .csv, .json or .npz, not {suffix!r}.")
+
+
+def _storable(column: Any) -> Any:
+    """Text of a fixed width: an npz file of Python objects would be a pickle."""
+    return column.astype(str) if column.dtype.kind == "O" else column

@@ -1,0 +1,53 @@
+"""`expunge status`, `expunge ledger` and `expunge methods`: what is there."""
+
+from __future__ import annotations
+
+from expunge.cli.options import Json, KeyFile, VaultPath
+from expunge.cli.output import in_words, say, show_fields, show_json, show_table
+
+
+SHOWN = ("request", "state", "by", "rows", "reason", "requested", "forgotten", "purged", "release")
+
+
+def status(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> None:
+    """Say what a vault holds: rows, method, release, requests pending, forgotten and purged."""
+    from expunge.vault import Vault
+
+    with Vault.open(vault, key_file=key_file) as opened:
+        report = opened.status()
+    if json:
+        show_json(report)
+    else:
+        report["method"] = report["method"]["name"]
+        show_fields(report | {"certificate": in_words(report["certificate"])})
+
+
+def ledger(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> None:
+    """List the requests of a vault, with what became of each and under which certificate."""
+    from expunge.vault import Vault
+
+    with Vault.open(vault, key_file=key_file) as opened:
+        entries = opened.ledger()
+    if json:
+        show_json(entries)
+    elif entries:
+        show_table(SHOWN, [[entry[name] for name in SHOWN] for entry in entries])
+    else:
+        say("No request was made yet.")
+
+
+def methods(json: Json = False) -> None:
+    """List the methods that come with expunge: what each guarantees, for which models, and its paper."""
+    from expunge.cli import choosing
+
+    cards = [choosing.card(name) for name in choosing.names()]
+    if json:
+        show_json(cards)
+        return
+    shown = ("name", "guarantee", "models", "paper")
+    lines = [[*(card[key] for key in shown), _yes(card["adopts"]), _yes(card["extends"])] for card in cards]
+    show_table([*shown, "adopts", "extends"], lines)
+
+
+def _yes(whether: bool) -> str:
+    return "yes" if whether else "no"

@@ -1,0 +1,110 @@
+"""`expunge learn` and `expunge extend`: rows in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from expunge.cli.options import Json, KeyFile, RowsFile, VaultPath
+from expunge.cli.output import note, progress, say, show_json
+from expunge.cli.tables import Statistics
+
+if TYPE_CHECKING:
+    from expunge.rows import Rows
+
+
+def learn(
+    vault: VaultPath,
+    rows: RowsFile,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="A method of `expunge methods`, or path.py:name.")
+    ],
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COL", help="Column to predict; a folder of images has none.")
+    ] = None,
+    id: Annotated[  # noqa: A002
+        str | None, typer.Option("--id", metavar="COL", help="Column of the rows' ids. Default: 0, 1, 2, ...")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="COL", help="Column that names each row's owner.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="A,B", help="Classes of the target, or their number. A target of text needs it."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the method: epsilon=1, learner.epochs=5."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="PATH.PY:NAME", help="A torch module of your own, for retrain and sisa."),
+    ] = None,
+    statistics: Annotated[
+        Statistics,
+        typer.Option("--statistics", help="How the means, scales and levels of a table are known; see certificates."),
+    ] = Statistics.PUBLIC,
+    bounds: Annotated[
+        list[str] | None,
+        typer.Option("--bounds", metavar="COL=LOW:HIGH", help="Public bounds of a column of numbers."),
+    ] = None,
+    levels: Annotated[
+        list[str] | None, typer.Option("--levels", metavar="COL=A,B", help="Public levels of a column of text.")
+    ] = None,
+    mu: Annotated[
+        float, typer.Option("--mu", help="Budget of noised statistics, in Gaussian differential privacy.")
+    ] = 0.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Public seed of learning. Default: drawn and kept.")
+    ] = None,
+    key_file: KeyFile = None,
+    json: Json = False,
+) -> None:
+    """Learn a model from rows, into a new vault."""
+    from expunge.cli import choosing, files, tables
+    from expunge.cli.settings import parse
+    from expunge.vault import Vault
+
+    declared = tables.Declared(statistics, bounds or [], levels or [], mu)
+    chosen = choosing.choose(method, parse(settings or []), model)
+    source = files.Source(target, id, subject)
+    given = files.read_rows(rows, source, classes)
+    whole = tables.over_a_table(chosen, given, declared)
+    with progress() as tell, Vault.create(vault, given, whole, seed=seed, key_file=key_file, progress=tell) as made:
+        source.write(vault)
+        report = made.status()
+    if whole is not chosen:
+        note(tables.said_of(declared))
+    if json:
+        show_json(report)
+    else:
+        say(f"Learned {len(given)} rows with {method} into {vault}.")
+
+
+def extend(
+    vault: VaultPath,
+    rows: RowsFile,
+    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="Where it differs from learn's.")] = None,
+    id: Annotated[  # noqa: A002
+        str | None, typer.Option("--id", metavar="COL", help="Where it differs from learn's.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="COL", help="Where it differs from learn's.")
+    ] = None,
+    key_file: KeyFile = None,
+    json: Json = False,
+) -> None:
+    """Learn new rows into a vault, beside those it holds."""
+    from expunge.cli import files
+    from expunge.vault import Vault
+
+    with Vault.open(vault, key_file=key_file) as opened:
+        source = files.Source.of(vault).given(target, id, subject)
+        given: Rows = files.read_like(rows, source, opened.schema)
+        opened.extend(given)
+        report = opened.status()
+    if json:
+        show_json(report)
+    else:
+        say(f"Learned {len(given)} more rows into {vault}.")

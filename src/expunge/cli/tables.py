@@ -1,0 +1,91 @@
+"""A table of raw columns needs features before a method can learn from it; what they assume is said aloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from expunge.cli.output import UsageError
+
+if TYPE_CHECKING:
+    from expunge.method import Method
+    from expunge.rows import Rows
+
+IMAGE_DIMENSIONS = 2
+
+
+class Statistics(StrEnum):
+    """How the statistics of a table's features are known."""
+
+    PUBLIC = "public"
+    EXACT = "exact"
+    NOISED = "noised"
+
+
+SAID = {
+    Statistics.PUBLIC: (
+        "Assumption: centres, scales and levels of the columns were read from these rows once and are declared public "
+        "(certificates list it). --statistics exact or noised assume less."
+    ),
+    Statistics.EXACT: (
+        "Statistics of the columns are exact and refitted at every step: two releases together give a deleted row away, "
+        "so a certificate holds for one release only."
+    ),
+    Statistics.NOISED: "Statistics of the columns are noised with a budget of their own; bounds and levels are public.",
+}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the command line declares of a table's statistics: `COL=LOW:HIGH`, `COL=A,B`, and mu of noised ones."""
+
+    statistics: Statistics
+    bounds: list[str]
+    levels: list[str]
+    mu: float
+
+
+def over_a_table(method: Method[Any], rows: Rows, declared: Declared) -> Method[Any]:
+    """The method over features of a table's columns or of images; the method itself where `x` is numbers already.
+
+    Raises:
+        UsageError: bounds or levels are not of their form, or there is nothing they could apply to.
+    """
+    columns = rows.schema.columns
+    images = [c for c in columns if c.kind == "u" and len(c.shape) >= IMAGE_DIMENSIONS]
+    if not images and all(column.kind != "T" and column.shape for column in columns):
+        if declared.bounds or declared.levels:
+            raise UsageError("--bounds and --levels are for columns of a table; these rows are arrays.")
+        return method
+    from expunge.features import Pipeline, tabular
+
+    features = tabular(
+        rows,
+        statistics=str(declared.statistics),
+        bounds=dict(_bounds(text) for text in declared.bounds),
+        levels=dict(_levels(text) for text in declared.levels),
+        mu=declared.mu,
+    )
+    return Pipeline(features, method)
+
+
+def said_of(declared: Declared) -> str:
+    """The sentence to print about a table's statistics."""
+    return SAID[declared.statistics]
+
+
+def _bounds(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, pair = text.rpartition("=")
+    low, _, high = pair.partition(":")
+    try:
+        return name, (float(low), float(high))
+    except ValueError:
+        raise UsageError(f"--bounds {text!r} is not of the form COL=LOW:HIGH.") from None
+
+
+def _levels(text: str) -> tuple[str, tuple[str, ...]]:
+    name, equals, names = text.partition("=")
+    if not equals:
+        raise UsageError(f"--levels {text!r} is not of the form COL=A,B.")
+    return name, tuple(names.split(","))

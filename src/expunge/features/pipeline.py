@@ -1,0 +1,278 @@
+"""Raw columns in, predictions out: fitted features and a method, forgetting together.
+
+The reference process is the whole pipeline run on the rows that stay. On every step the accumulators give up the
+forgotten rows (no pass over the others), the features are fitted again, and the method works on the re-fitted features.
+What the release holds is enough to transform raw columns.
+
+What was done to the columns before they came here (an upstream scaler, an encoder trained on them) cannot be seen and
+is no part of any guarantee: a certificate on such columns assumes that it was public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import hypot
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from expunge.certificate import Certificate, Certified, Exact, Uncertified, View
+from expunge.errors import InputError, MustRetrain, Refused
+from expunge.features import fitting
+from expunge.features.feature import STATISTICS, Feature, Fitted, State
+from expunge.features.numeric import Numeric
+from expunge.maths import privacy
+from expunge.method import Adopts, Checkable, Extends, Forgetting, Method, Release, Settles, check_step
+from expunge.noise import NoiseKey
+from expunge.rows import Array, Rows
+
+PREFIX = "features/"
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A method with a budget (epsilon, delta) and an epsilon above which nothing is certified."""
+
+    @property
+    def epsilon(self) -> float: ...  # noqa: D102
+
+    @property
+    def delta(self) -> float: ...  # noqa: D102
+
+    @property
+    def max_epsilon(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class PipelineRecord:
+    """`states`: exact accumulators over the rows in use. `fitted`: their public form. `inner`: the method's record."""
+
+    states: tuple[State, ...]
+    fitted: tuple[Fitted, ...]
+    inner: Any
+
+
+@dataclass(frozen=True)
+class Pipeline(Method[PipelineRecord]):
+    """A method on features of raw columns. It offers what its method offers: ask `offers(pipeline, Protocol)`.
+
+    Args:
+        features: column transforms; one keeps its shape (images), several stand side by side in the column `x`.
+        method: what learns from them. Unless it says `features_may_change`, a step that changes the fitted features
+            raises MustRetrain; declare statistics public to avoid that.
+    """
+
+    features: tuple[Feature, ...]
+    method: Method[Any]
+
+    def __post_init__(self) -> None:
+        if not self.features or not all(isinstance(feature, Feature) for feature in self.features):
+            raise InputError(
+                f"A Pipeline needs a tuple of features, for instance tabular(rows); given: {self.features!r}."
+            )
+        if not isinstance(self.method, Method):
+            raise InputError(f"A Pipeline needs a Method after its features; given: {self.method!r}.")
+
+    @property
+    def statistics(self) -> str:
+        """The weakest of the features': "public", "noised" or "exact"."""
+        return max((feature.statistics for feature in self.features), key=STATISTICS.index)
+
+    def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> PipelineRecord:
+        """Fit the features, and learn from them.
+
+        Raises:
+            InputError: a column cannot be used. Refused: weights and noised statistics together exceed the method's
+                largest epsilon.
+        """
+        self._check_budget()
+        states = fitting.accumulated(self.features, rows)
+        forms = fitting.fitted(self.features, states, noise)
+        inner = self.method.learn(fitting.mapped(self.features, forms, rows), seed=seed, noise=noise)
+        return PipelineRecord(states, forms, inner)
+
+    def forget(
+        self, record: PipelineRecord, retained: Rows, forgotten: Rows, *, noise: NoiseKey
+    ) -> Forgetting[PipelineRecord]:
+        """Take the rows out of the statistics, fit again, and let the method forget.
+
+        The forgotten rows reach the method under the features they were learned with, as that is how they stand in a
+        cached curvature; the retained ones under the new.
+
+        Raises:
+            MustRetrain: the fitted features changed and the method cannot follow, or their width changed.
+        """
+        check_step(retained, forgotten)
+        states = fitting.without_rows(record.states, fitting.accumulated(self.features, forgotten))
+        before = fitting.mapped(self.features, record.fitted, forgotten)
+        forms, after = self._refitted(record, states, retained, noise)
+        step = self.method.forget(record.inner, after, before, noise=noise)
+        return replace(
+            step,
+            record=PipelineRecord(states, forms, step.record),
+            certificate=self._certificate(step.certificate, len(forgotten)),
+        )
+
+    def release(self, record: PipelineRecord) -> Release:
+        """The method's release, with the fitted statistics under `features/<place>/<name>` and how they are known."""
+        inner = self.method.release(record.inner)
+        named = {
+            f"{PREFIX}{place}/{name}": value for place, form in enumerate(record.fitted) for name, value in form.items()
+        }
+        tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+        settings = {name: value for name, value in named.items() if name not in tensors}
+        return Release({**inner.tensors, **tensors}, {**inner.settings, **settings, "statistics": self.statistics})
+
+    def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
+        """Scores of raw columns, from the release alone."""
+        x = fitting.transformed(self.features, self._forms(release), columns)
+        return self.method.predict(_inner(release), {"x": x})
+
+    def extend(
+        self, record: PipelineRecord, retained: Rows, added: Rows, *, noise: NoiseKey
+    ) -> Forgetting[PipelineRecord]:
+        """Take new rows into the statistics, fit again, and let the method extend.
+
+        Raises:
+            MustRetrain: the method does not extend, or cannot follow features that changed.
+        """
+        if not isinstance(self.method, Extends):
+            raise MustRetrain(f"{type(self.method).__name__} does not learn new rows without starting again.")
+        states = fitting.with_rows(record.states, fitting.accumulated(self.features, added))
+        forms, after = self._refitted(record, states, retained, noise)
+        step = self.method.extend(record.inner, after, fitting.mapped(self.features, forms, added), noise=noise)
+        return replace(
+            step,
+            record=PipelineRecord(states, forms, step.record),
+            certificate=self._certificate(step.certificate, len(added)),
+        )
+
+    def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> PipelineRecord:
+        """Start from a model trained elsewhere on these features of these rows.
+
+        Raises:
+            Refused: the method adopts no model.
+        """
+        if not isinstance(self.method, Adopts):
+            raise Refused(f"{type(self.method).__name__} adopts no model trained elsewhere; let it learn.")
+        self._check_budget()
+        states = fitting.accumulated(self.features, rows)
+        forms = fitting.fitted(self.features, states, noise)
+        after = fitting.mapped(self.features, forms, rows)
+        return PipelineRecord(states, forms, self.method.adopt(weights, after, seed=seed, noise=noise))
+
+    def settle(self, record: PipelineRecord, retained: Rows) -> PipelineRecord:
+        """The method's caches recomputed; the features hold none of an earlier step."""
+        if not isinstance(self.method, Settles):
+            return record
+        after = fitting.mapped(self.features, record.fitted, retained)
+        return replace(record, inner=self.method.settle(record.inner, after))
+
+    def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
+        """The method's minimiser on the features fitted on these rows.
+
+        Raises:
+            Refused: the method has none, or the statistics are noised (their noise is not known here).
+        """
+        if not isinstance(self.method, Checkable) or self.statistics == "noised":
+            raise Refused("No minimiser to compare with: the method is not convex, or its features are noised.")
+        forms = fitting.fitted(self.features, fitting.accumulated(self.features, rows), None)
+        return self.method.minimiser(fitting.mapped(self.features, forms, rows), tol=tol)
+
+    def centre(self, release: Release, noise: NoiseKey) -> Tensor:
+        """The method's weights without their noise."""
+        if not isinstance(self.method, Checkable):
+            raise Refused(f"{type(self.method).__name__} adds no noise that could be taken off.")
+        return self.method.centre(_inner(release), noise)
+
+    def _refitted(
+        self, record: PipelineRecord, states: tuple[State, ...], retained: Rows, noise: NoiseKey
+    ) -> tuple[tuple[Fitted, ...], Rows]:
+        forms = fitting.fitted(self.features, states, noise)
+        after = fitting.mapped(self.features, forms, retained)
+        if fitting.same(forms, record.fitted):
+            return forms, after
+        if after.schema.columns != fitting.mapped(self.features, record.fitted, retained).schema.columns:
+            raise MustRetrain("A level came or went with these rows, and the features have another width without it.")
+        if not self.method.features_may_change:
+            raise MustRetrain(
+                f"{type(self.method).__name__} needs features that stay as they were, and their {self.statistics} "
+                "statistics changed with these rows. Declared public statistics (declare_public) would not."
+            )
+        return forms, after
+
+    def _certificate(self, certificate: Certificate, changed_rows: int) -> Certificate:
+        notes = tuple(note for feature in self.features for note in feature.assumptions())
+        match certificate:
+            case Uncertified():
+                return certificate
+            case Exact():
+                return replace(certificate, assumptions=(*certificate.assumptions, *notes))
+            case Certified():
+                return self._composed(
+                    replace(certificate, assumptions=(*certificate.assumptions, *notes)), changed_rows
+                )
+
+    def _composed(self, certificate: Certified, changed_rows: int) -> Certificate:
+        """The certificate for weights and statistics together: `mu^2 = mu_weights^2 + mu_features^2`."""
+        view = View.ONE_RELEASE if self.statistics == "exact" else certificate.view
+        share = self._share(changed_rows)
+        if not share:
+            return replace(certificate, view=view)
+        mu = privacy.compose([certificate.mu, share])
+        epsilon = privacy.epsilon_of(mu, certificate.delta)
+        if isinstance(self.method, Budgeted) and epsilon > self.method.max_epsilon:
+            return Uncertified(
+                f"Weights and noised statistics together spend epsilon {epsilon:.3g} in a step of {changed_rows} rows; "
+                f"at most {self.method.max_epsilon:g} was allowed. Smaller steps, or a smaller mu, would be certified."
+            )
+        return replace(certificate, view=view, mu=mu, epsilon=epsilon)
+
+    def _share(self, changed_rows: int) -> float:
+        """The mu of the noised statistics for a step of so many rows: beyond `max_batch` it grows in proportion."""
+        noised = [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]
+        return hypot(*(f.mu * max(1.0, changed_rows / f.max_batch) for f in noised))
+
+    def _check_budget(self) -> None:
+        share = self._share(1)
+        if not share or not isinstance(self.method, Budgeted):
+            return
+        mu = privacy.compose([privacy.mu_of(self.method.epsilon, self.method.delta), share])
+        epsilon = privacy.epsilon_of(mu, self.method.delta)
+        if epsilon > self.method.max_epsilon:
+            raise Refused(
+                f"Weights (epsilon {self.method.epsilon:g}) and noised statistics (mu {share:.3g}) together spend "
+                f"epsilon {epsilon:.3g}; max_epsilon is {self.method.max_epsilon:g}. Lower epsilon or mu, or raise it."
+            )
+
+    def _forms(self, release: Release) -> tuple[Fitted, ...]:
+        forms: list[dict[str, Any]] = [{} for _ in self.features]
+        for name, value in {**release.tensors, **release.settings}.items():
+            if name.startswith(PREFIX):
+                place, _, key = name.removeprefix(PREFIX).partition("/")
+                forms[int(place)][key] = value
+        return tuple(forms)
+
+
+def offers(method: Method[Any], protocol: type) -> bool:
+    """Whether a method offers a protocol (`Extends`, `Adopts`, `Settles`, `Checkable`), seen through a Pipeline.
+
+    A Pipeline has all their functions; what they can do depends on the method inside.
+    """
+    if not isinstance(method, Pipeline):
+        return isinstance(method, protocol)
+    if protocol is Checkable and method.statistics == "noised":
+        return False
+    return offers(method.method, protocol)
+
+
+def _inner(release: Release) -> Release:
+    return Release(
+        {name: tensor for name, tensor in release.tensors.items() if not name.startswith(PREFIX)},
+        {
+            name: value
+            for name, value in release.settings.items()
+            if not name.startswith(PREFIX) and name != "statistics"
+        },
+    )

@@ -1,0 +1,8 @@
+"""The crash tests share the vault tests' methods and rows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "vault"))

@@ -1,0 +1,158 @@
+"""Planted bugs: one-line edits of the package, each with the test that must catch it.
+
+`old` must stand in the file exactly `times` times, so that a mutant cannot rot into a no-op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONTRACT = "tests/contract/test_contract.py::test_method_keeps_the_contract"
+ORACLE = "tests/oracles/test_certified_newton_oracle.py"
+NEWTON = "methods/certified_newton.py"
+SOFTMAX = f"{CONTRACT}[certified_newton-softmax]"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An edit of src/expunge/`file`, and the pytest node that must fail under it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    caught_by: str
+    times: int = 1
+    also: tuple[str, str, str] | None = None  # a second edit: file, old, new
+
+
+CERTIFIED_NEWTON = (
+    Mutant(
+        "noise is drawn from the public seed",
+        NEWTON,
+        "weights = add_noise(solved.x.reshape(record.weights.shape), self.noise_std, noise)",
+        "weights = add_noise(solved.x.reshape(record.weights.shape), self.noise_std, NoiseKey(b'7' * 32, 1))",
+        SOFTMAX,
+    ),
+    Mutant(
+        "no noise at all",
+        NEWTON,
+        "weights = add_noise(solved.x.reshape(record.weights.shape), self.noise_std, noise)",
+        "weights = solved.x.reshape(record.weights.shape)",
+        SOFTMAX,
+    ),
+    Mutant(
+        "one noise for every release",
+        "noise.py",
+        'label = f"{self.release}:{purpose}".encode()',
+        'label = f"{purpose}".encode()',
+        "tests/test_noise.py",
+    ),
+    Mutant(
+        "noiseless weights in the record",
+        NEWTON,
+        "return replace(record, weights=weights, number=noise.release), stats",
+        "return replace(record, weights=weights, number=noise.release, anchor=Anchor(solved.x, weights, 1)), stats",
+        SOFTMAX,
+        also=(
+            NEWTON,
+            "        return replace(record, anchor=anchor, large=large())",
+            "        return replace(record, large=large())",
+        ),
+    ),
+    Mutant(
+        "a stale factor and the old release kept past the purge",
+        NEWTON,
+        "        return replace(record, anchor=anchor, large=large())",
+        "        return replace(record, anchor=record.anchor or anchor, large=large())",
+        SOFTMAX,
+    ),
+    Mutant(
+        "the whole distance on one side",
+        "maths/privacy.py",
+        "return strong_convexity * noise_std * mu / 2",
+        "return strong_convexity * noise_std * mu",
+        f"{ORACLE}::test_the_tolerance_is_half_the_tightening_budget",
+    ),
+    Mutant(
+        "the schedule does not tighten",
+        "budget.py",
+        "return self.noise_std * self.mu(coordinates) * release_share(release)",
+        "return self.noise_std * self.mu(coordinates)",
+        SOFTMAX,
+    ),
+    Mutant(
+        "an unpenalised intercept",
+        "objective/linear.py",
+        "self.l2 * w",
+        "self.l2 * torch.cat([self.matrix(w)[:, :-1], 0 * self.matrix(w)[:, -1:]], 1).reshape(-1)",
+        f"{ORACLE}::test_the_minimiser_penalises_every_parameter",
+        times=3,
+    ),
+    Mutant(
+        "the l2 term is missing from the gradient",
+        "objective/linear.py",
+        "self.l2 * w",
+        "0.0 * w",
+        f"{ORACLE}::test_the_minimiser_penalises_every_parameter",
+        times=3,
+    ),
+    Mutant(
+        "the l2 term is missing from the Hessian",
+        "objective/linear.py",
+        "        H.diagonal().add_(self.l2)\n",
+        "",
+        f"{ORACLE}::test_squared_loss_is_ridge_in_closed_form",
+    ),
+    Mutant(
+        "the sign of the Newton step",
+        "maths/chord_newton.py",
+        "step = -scale * two_loop(pairs, g, solve)",
+        "step = scale * two_loop(pairs, g, solve)",
+        f"{ORACLE}::test_squared_loss_is_ridge_in_closed_form",
+    ),
+    Mutant(
+        "the Hessian keeps the forgotten rows",
+        NEWTON,
+        "solve = anchor.without(objective, forgotten) if anchor else None",
+        "solve = anchor.solve if anchor else None",
+        f"{ORACLE}::test_squared_loss_is_ridge_in_closed_form",
+    ),
+    Mutant(
+        "forgetting solves on all rows",
+        NEWTON,
+        "after, stats = self._solved(record, retained, noise, solve)",
+        "after, stats = self._solved(record, retained.and_rows(forgotten), noise, solve)",
+        SOFTMAX,
+    ),
+    Mutant(
+        "the old record is returned",
+        NEWTON,
+        "        return Forgetting(after, promise, stats)",
+        "        return Forgetting(record, promise, stats)",
+        SOFTMAX,
+    ),
+    Mutant(
+        "an unconverged solve is believed",
+        "maths/newton.py",
+        "return NewtonSolution(x, residual, residual <= tol, passes)",
+        "return NewtonSolution(start, 0.0, True, passes)",
+        SOFTMAX,
+    ),
+    Mutant(
+        "rows are mutated in place",
+        NEWTON,
+        "        check_step(retained, forgotten)\n",
+        "        check_step(retained, forgotten)\n        forgotten.blocks[0].read().columns['x'][:] = 0.0\n",
+        SOFTMAX,
+    ),
+    Mutant(
+        "the record is mutated in place",
+        NEWTON,
+        "        if noise.release <= record.number:\n",
+        "        record.weights.mul_(1.0 + 1e-9)\n        if noise.release <= record.number:\n",
+        SOFTMAX,
+    ),
+)
+
+MUTANTS = CERTIFIED_NEWTON
