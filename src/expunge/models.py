@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import math
 import sys
+import threading
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,8 @@ NORMS = (
     nn.LayerNorm,
     nn.RMSNorm,
 )
+
+_GENERATOR = threading.RLock()
 
 
 class Model(ABC):
@@ -243,13 +246,17 @@ def initial_weights(module: nn.Module, seed: int, purpose: keyed.Purpose) -> dic
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leaves torch's global generator as it was; inside, modules that draw from it when built always draw the same."""
-    before = torch.random.get_rng_state()
-    torch.random.set_rng_state(torch.Generator().manual_seed(0).get_state())
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(before)
+    """Leaves torch's global generator as it was; inside, modules that draw from it when built always draw the same.
+
+    One thread at a time: the generator is the process's.
+    """
+    with _GENERATOR:
+        before = torch.random.get_rng_state()
+        torch.random.set_rng_state(torch.Generator().manual_seed(0).get_state())
+        try:
+            yield
+        finally:
+            torch.random.set_rng_state(before)
 
 
 def _initial(part: nn.Module, kind: str, built: Tensor, seed: int, purpose: keyed.Purpose) -> Tensor:

@@ -3,16 +3,19 @@
 Blocks of one page share one namespace and one empty folder, in order. ```python is executed; in ```console, lines that
 begin with `$ ` are executed (expunge commands in this process, everything else by bash), and the lines below must be
 what they print, where `...` stands for anything. ```python no-run and other languages are only shown. A block named in
-a comment line before it, `<!-- file: NAME -->`, is written to NAME first.
+a comment line before it, `<!-- file: NAME -->`, is written to NAME instead. A comment `<!-- prepare ... -->` is Python
+that readers need not see.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,9 @@ PAGES = sorted(
     + [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
 )
 FENCE = re.compile(
-    r"(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<info>[^\n`{]*)\n(?P<body>.*?)^```$", flags=re.MULTILINE | re.DOTALL
+    r"^<!-- (?P<hidden>prepare)\n(?P<preparation>.*?)^-->$"
+    r"|(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<info>[^\n`{]*)\n(?P<body>.*?)^```$",
+    flags=re.MULTILINE | re.DOTALL,
 )
 
 
@@ -41,8 +46,9 @@ class Block:
 
 def blocks(text: str) -> Iterator[Block]:
     for match in FENCE.finditer(text):
-        line = text.count("\n", 0, match.start("body"))
-        yield Block(line, match["info"].strip(), match["file"], match["body"])
+        shown = "preparation" if match["hidden"] else "body"
+        line = text.count("\n", 0, match.start(shown))
+        yield Block(line, "python" if match["hidden"] else match["info"].strip(), match["file"], match[shown])
 
 
 def transcript(body: str) -> Iterator[tuple[str, str]]:
@@ -56,10 +62,17 @@ def transcript(body: str) -> Iterator[tuple[str, str]]:
 
 def shell(command: str) -> str:
     words = shlex.split(command)
-    if words[0] != "expunge" or {"|", ">", "&&", ";"} & set(words):
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+    if words[0] != "expunge" or {"|", "||", ">", "&&", ";"} & set(words):
+        done = subprocess.run(
+            ["bash", "-uo", "pipefail", "-c", command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
@@ -86,6 +99,7 @@ def test_transcripts_are_read_and_compared() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")
     namespace: dict[str, object] = {"__name__": "__page__"}

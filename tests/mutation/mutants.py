@@ -155,4 +155,75 @@ CERTIFIED_NEWTON = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON
+SISA = "methods/sisa.py"
+NETWORK = f"{CONTRACT}[sisa-network]"
+CHECKPOINT = "(None, *record.checkpoints[s])[r]"
+
+EXACT = (
+    Mutant(
+        "SISA restarts one slice late",
+        SISA,
+        CHECKPOINT,
+        "(None, *record.checkpoints[s])[min(r + 1, len(record.checkpoints[s]))]",
+        NETWORK,
+    ),
+    Mutant("SISA starts warm", SISA, CHECKPOINT, "(None, *record.checkpoints[s])[-1]", NETWORK),
+    Mutant(
+        "SISA trains the new slice only",
+        SISA,
+        "slices <= r",
+        "slices == r",
+        "tests/methods/test_sisa.py::test_step_r_trains_on_slices_one_to_r_for_its_epochs",
+    ),
+    Mutant(
+        "SISA still trains on the forgotten rows",
+        SISA,
+        "return self._train(record, retained, self._dealing(record.seed).first_slices(forgotten))",
+        "return self._train(record, retained.and_rows(forgotten), self._dealing(record.seed).first_slices(forgotten))",
+        NETWORK,
+    ),
+    Mutant(
+        "SISA skips the tail of a shard",
+        "learners/dealing.py",
+        "                first[int(shard)] = min(",
+        "                if piece < self.slices - 1:\n                    first[int(shard)] = min(",
+        "tests/methods/test_sisa.py::test_forgetting_equals_learning_without",
+    ),
+    Mutant(
+        "SISA deals rows by their position",
+        "learners/dealing.py",
+        'return keyed.integers(self.seed, ("sisa", "shard"), owners, self.shards)',
+        "return np.arange(len(owners)) % self.shards",
+        NETWORK,
+    ),
+    Mutant(
+        "a subject's rows are dealt one by one",
+        "learners/dealing.py",
+        "            dealt = self.shards_of(table.owners)",
+        "            dealt = self.shards_of(table.keys)",
+        "tests/methods/test_sisa.py::test_a_subject_is_forgotten_in_one_shard",
+    ),
+    Mutant(
+        "a checkpoint without the optimiser's moments",
+        "learners/sgd.py",
+        "state = {name: tensor.clone() for name, tensor in training.tensors.items()}",
+        "state = {n: torch.zeros_like(t) if n == 'momentum' else t.clone() for n, t in training.tensors.items()}",
+        "tests/learners/test_sgd.py::test_training_in_two_calls_equals_training_in_one",
+    ),
+    Mutant(
+        "retraining keeps the forgotten rows",
+        "methods/retrain.py",
+        "        return self._again(record, retained, noise)",
+        "        return self._again(record, retained.and_rows(forgotten), noise)",
+        f"{CONTRACT}[retrain-network]",
+    ),
+    Mutant(
+        "training depends on where rows stand",
+        "learners/inputs.py",
+        "return table.take(np.argsort(table.keys))",
+        "return table",
+        "tests/learners/test_convex.py::test_the_order_and_type_of_the_rows_do_not_matter",
+    ),
+)
+
+MUTANTS = CERTIFIED_NEWTON + EXACT

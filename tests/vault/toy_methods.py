@@ -151,3 +151,31 @@ def means(rows: Rows) -> Tensor:
 
 def spread(rows: Rows, around: Tensor) -> Tensor:
     return ((torch.from_numpy(rows.columns["x"]) - around) ** 2).mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Sums(Method[NoisyRecord]):
+    """Column sums, read block by block. Forgetting subtracts, or with `reads` sums the retained rows again."""
+
+    reads: bool = False
+
+    def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> NoisyRecord:
+        return NoisyRecord(self._sum(rows), torch.zeros(1), torch.ones(1))
+
+    def forget(
+        self, record: NoisyRecord, retained: Rows, forgotten: Rows, *, noise: NoiseKey
+    ) -> Forgetting[NoisyRecord]:
+        weights = self._sum(retained) if self.reads else record.weights - self._sum(forgotten)
+        return Forgetting(replace(record, weights=weights), Uncertified("sums are rounded"), {})
+
+    def release(self, record: NoisyRecord) -> Release:
+        return Release({"weights": record.weights})
+
+    def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
+        return torch.from_numpy(columns["x"]) @ release.tensors["weights"]
+
+    def _sum(self, rows: Rows) -> Tensor:
+        total = torch.zeros(width(rows), dtype=torch.float64)
+        for table in rows.tables():
+            total = total + torch.from_numpy(table.columns["x"].sum(axis=0))
+        return total

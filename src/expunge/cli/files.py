@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expunge.cli.output import UsageError
+from expunge.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from expunge.rows import Rows, Schema, Table
     from expunge.vault import Vault
 
@@ -79,6 +82,20 @@ def read_unlabelled(path: Path, source: Source, schema: Schema) -> Rows:
     from expunge.load import rows_from_file
 
     return only_columns(rows_from_file(_existing(path), id=source.id, schema=schema), schema)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        InputError: it cannot be read as one.
+    """
+    import safetensors.torch
+
+    try:
+        return dict(safetensors.torch.load_file(_existing(path)))
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path} cannot be read as safetensors: {error}") from error
 
 
 def only_columns(rows: Rows, schema: Schema) -> Rows:

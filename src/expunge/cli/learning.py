@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,10 @@ def learn(
         str | None,
         typer.Option("--model", metavar="PATH.PY:NAME", help="A torch module of your own, for retrain and sisa."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Start from a model trained elsewhere on these rows: safetensors."),
+    ] = None,
     statistics: Annotated[
         Statistics,
         typer.Option("--statistics", help="How the means, scales and levels of a table are known; see certificates."),
@@ -71,7 +76,11 @@ def learn(
     source = files.Source(target, id, subject)
     given = files.read_rows(rows, source, classes)
     whole = tables.over_a_table(chosen, given, declared)
-    with progress() as tell, Vault.create(vault, given, whole, seed=seed, key_file=key_file, progress=tell) as made:
+    start = None if weights is None else files.read_weights(weights)
+    with (
+        progress() as tell,
+        Vault.create(vault, given, whole, seed=seed, key_file=key_file, weights=start, progress=tell) as made,
+    ):
         source.write(vault)
         report = made.status()
     if whole is not chosen:
@@ -92,6 +101,9 @@ def extend(
     subject: Annotated[
         str | None, typer.Option("--subject", metavar="COL", help="Where it differs from learn's.")
     ] = None,
+    allow_equal_content: Annotated[
+        bool, typer.Option("--allow-equal-content", help="Admit rows whose content equals that of a forgotten row.")
+    ] = False,
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
@@ -99,10 +111,10 @@ def extend(
     from expunge.cli import files
     from expunge.vault import Vault
 
-    with Vault.open(vault, key_file=key_file) as opened:
+    with progress() as tell, Vault.open(vault, key_file=key_file) as opened:
         source = files.Source.of(vault).given(target, id, subject)
         given: Rows = files.read_like(rows, source, opened.schema)
-        opened.extend(given)
+        opened.extend(given, allow_equal_content=allow_equal_content, progress=tell)
         report = opened.status()
     if json:
         show_json(report)

@@ -217,25 +217,23 @@ class Pipeline(Method[PipelineRecord]):
     def _composed(self, certificate: Certified, changed_rows: int) -> Certificate:
         """The certificate for weights and statistics together: `mu^2 = mu_weights^2 + mu_features^2`."""
         view = View.ONE_RELEASE if self.statistics == "exact" else certificate.view
-        share = self._share(changed_rows)
+        if changed_rows > min((feature.max_batch for feature in self._noised()), default=changed_rows):
+            return Uncertified("This step changed more rows than the noised statistics' max_batch covers.")
+        share = self._share()
         if not share:
             return replace(certificate, view=view)
         mu = privacy.compose([certificate.mu, share])
-        epsilon = privacy.epsilon_of(mu, certificate.delta)
-        if isinstance(self.method, Budgeted) and epsilon > self.method.max_epsilon:
-            return Uncertified(
-                f"Weights and noised statistics together spend epsilon {epsilon:.3g} in a step of {changed_rows} rows; "
-                f"at most {self.method.max_epsilon:g} was allowed. Smaller steps, or a smaller mu, would be certified."
-            )
-        return replace(certificate, view=view, mu=mu, epsilon=epsilon)
+        return replace(certificate, view=view, mu=mu, epsilon=privacy.epsilon_of(mu, certificate.delta))
 
-    def _share(self, changed_rows: int) -> float:
-        """The mu of the noised statistics for a step of so many rows: beyond `max_batch` it grows in proportion."""
-        noised = [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]
-        return hypot(*(f.mu * max(1.0, changed_rows / f.max_batch) for f in noised))
+    def _noised(self) -> list[Numeric]:
+        return [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]
+
+    def _share(self) -> float:
+        """The mu of the noised statistics for a step of at most their `max_batch` rows."""
+        return hypot(*(feature.mu for feature in self._noised()))
 
     def _check_budget(self) -> None:
-        share = self._share(1)
+        share = self._share()
         if not share or not isinstance(self.method, Budgeted):
             return
         mu = privacy.compose([privacy.mu_of(self.method.epsilon, self.method.delta), share])

@@ -8,7 +8,8 @@ whatever was done to reach it [Sekhari 2021 sets the frame; the measured residua
 
 every solve, in `learn` and in `forget` alike, goes on until `||grad F|| <= l2 * distance_t / 2`: the release and the
 one learned without the rows both err, so each may use half. The squares of mu_t sum to mu^2 over t = 1, 2, ..., so all
-releases from any deletion on are together (epsilon, delta)-indistinguishable from those of a life without the rows.
+releases from any deletion on are together (epsilon, delta)-indistinguishable from those of a life without the rows
+(docs/certificates.md).
 
 A forget is a chord Newton iteration: it starts at the last release, under the Hessian that `settle` took there over the
 retained rows, down-dated exactly for the forgotten ones. No noiseless weights are kept.
@@ -16,8 +17,7 @@ retained rows, down-dated exactly for the forgotten ones. No noiseless weights a
 Differs from the papers (Sekhari 2021; Guo 2020; Neel 2021) in:
 1. The residual is measured, not bounded: no Lipschitz constant of the Hessian, no norm of the data is assumed.
 2. The noise is fixed first and the solve iterated until it suffices: no budget runs out.
-3. The Gaussian mechanism is the exact one (Balle & Wang 2018, theorem 8), in Gaussian-DP currency.
-4. Both sides err and all later releases count; docs/certificates.md derives what that costs.
+3. The Gaussian mechanism is the exact one (Balle & Wang 2018); both sides err and all later releases count.
 
 Guarantee: certified (epsilon, delta) for all releases together
 Models: linear models with a convex loss
@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -82,6 +83,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
         dense_limit: parameters up to which a Hessian is kept; above it L-BFGS solves without one.
     """
 
+    features_may_change: ClassVar[bool] = True
     epsilon: float = 1.0
     delta: float = 1e-5
     noise_std: float = 0.01
@@ -186,9 +188,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
     ) -> tuple[CertifiedNewtonRecord, dict[str, float]]:
         """The record after release `noise.release`: minimised on `rows` from the last one, and noised."""
         if noise.release <= record.number:
-            raise InputError(
-                f"The noise is of release {noise.release}, after release {record.number}: it must be later."
-            )
+            raise InputError(f"The noise is of release {noise.release}; one after {record.number} is needed.")
         objective, distance = self._objective(rows), self._budget().distance(noise.release, record.weights.numel())
         tolerance = residual_tolerance(distance, 1.0, self.l2)
         solved = minimise_within(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -58,6 +59,7 @@ class Retrain(Method[RetrainRecord]):
         learner: the training that is repeated.
     """
 
+    features_may_change: ClassVar[bool] = True
     learner: Learner = field(default_factory=Sgd)
 
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> RetrainRecord:

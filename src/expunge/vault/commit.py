@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from expunge import keyed
 from expunge.errors import InputError, Resurrection
 from expunge.features import offers
@@ -24,7 +22,7 @@ from expunge.vault.failpoints import reach
 from expunge.vault.opened import Opened, PendingRequest, joined
 from expunge.vault.outcome import Outcome
 from expunge.vault.stored_records import Loaded, Stored
-from expunge.vault.stored_rows import StoredBlock
+from expunge.vault.stored_rows import StoredBlock, among
 from expunge.vault.tombstones import Tombstone, tombstones
 
 
@@ -112,7 +110,7 @@ def insert_block(parts: Opened, number: int | None, block: StoredBlock, staged: 
 def refuse_pending_subjects(parts: Opened, owners: keyed.Keys) -> None:
     """Raise `Resurrection` where one of these owners is in a pending request for subjects."""
     for request in parts.pending():
-        if np.isin(owners, request.owners).any():
+        if among(owners, request.owners).any():
             raise Resurrection(
                 f"A subject of the new rows is to be forgotten by request {request.number}, which is pending. Leave "
                 f"their rows out."
@@ -141,10 +139,8 @@ def _point(parts: Opened, batch: Batch, outcome: Outcome, written: Written, rows
 
 def _tombstones(parts: Opened, table: Table, request: PendingRequest) -> list[Tombstone]:
     """The tombstones of one request's rows; a subject's only where the request named subjects."""
-    mine = table.take(np.isin(table.keys, request.members))
-    whole = (
-        {str(s) for s in mine.subjects[np.isin(mine.owners, request.owners)]} if mine.subjects is not None else set()
-    )
+    mine = table.take(among(table.keys, request.members))
+    whole = {str(s) for s in mine.subjects[among(mine.owners, request.owners)]} if mine.subjects is not None else set()
     return tombstones(parts.keys, mine, subjects=whole)
 
 
@@ -172,7 +168,7 @@ def _issue(
 ) -> None:
     event = receipts.Event.FORGOTTEN
     row = parts.ledger.one("SELECT * FROM requests WHERE number = ?", request.number)
-    ids = leaving.table.ids[np.isin(leaving.table.keys, request.members)]
+    ids = leaving.table.ids[among(leaving.table.keys, request.members)]
     private = {
         "ids": sorted(str(name) for name in ids),
         "rows": len(ids),

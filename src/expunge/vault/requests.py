@@ -18,6 +18,7 @@ from expunge.errors import AlreadyForgotten, InputError, UnknownRows
 from expunge.vault.failpoints import reach
 from expunge.vault.ledger import now
 from expunge.vault.opened import Opened, as_names, joined, packed
+from expunge.vault.stored_rows import among
 from expunge.vault.tombstones import name_digest
 
 Names = Iterable[str | int] | str | int
@@ -55,8 +56,8 @@ def record_request(parts: Opened, ids: Names | None, subjects: Names | None, rea
             members = wanted
         else:
             _check_new("subject", names, wanted, [(request.number, request.owners) for request in pending])
-            theirs = live.keys[np.isin(live.owners, wanted)]
-            members = theirs[~np.isin(theirs, earlier)]
+            theirs = live.keys[among(live.owners, wanted)]
+            members = theirs[~among(theirs, earlier)]
             if not len(members):
                 raise AlreadyForgotten(f"Every row of {_some(names)} is in an earlier request that is still pending.")
         _check_rest(parts, live, np.concatenate([earlier, members]))
@@ -81,7 +82,8 @@ def _live(parts: Opened) -> _Live:
 
 
 def _check_known(parts: Opened, by: str, names: Sequence[str], wanted: keyed.Keys, live: _Live) -> None:
-    absent = ~np.isin(wanted, live.keys if by == "ids" else live.owners)
+    here = live.keys if by == "ids" else live.owners
+    absent = ~among(wanted, here[among(here, wanted)])
     if not absent.any():
         return
     kind = by.removesuffix("s")
@@ -101,7 +103,7 @@ def _check_known(parts: Opened, by: str, names: Sequence[str], wanted: keyed.Key
 
 def _check_new(kind: str, names: Sequence[str], wanted: keyed.Keys, earlier: list[tuple[int, keyed.Keys]]) -> None:
     for number, keys in earlier:
-        twice = np.isin(wanted, keys)
+        twice = among(wanted, keys)
         if twice.any():
             again = [name for name, is_twice in zip(names, twice, strict=True) if is_twice]
             raise AlreadyForgotten(
@@ -110,7 +112,7 @@ def _check_new(kind: str, names: Sequence[str], wanted: keyed.Keys, earlier: lis
 
 
 def _check_rest(parts: Opened, live: _Live, gone: keyed.Keys) -> None:
-    stays = ~np.isin(live.keys, gone)
+    stays = ~among(live.keys, gone)
     if not stays.any():
         raise InputError(
             "Together with the pending requests this would forget every row, and a model of nothing cannot be learned. "
@@ -118,7 +120,7 @@ def _check_rest(parts: Opened, live: _Live, gone: keyed.Keys) -> None:
         )
     if live.codes is None:
         return
-    left = np.unique(live.codes[stays])
+    left = np.flatnonzero(np.bincount(live.codes[stays]))
     if len(left) == 1:
         raise InputError(
             f"Together with the pending requests this would leave rows of one class only "

@@ -100,7 +100,7 @@ class StoredRows:
 
     def without(self, block: StoredBlock, gone: keyed.Keys) -> StoredBlock | None:
         """The block without the rows of these keys: itself if it has none of them, None if nothing is left."""
-        stays = ~np.isin(self.index(block).keys, gone)
+        stays = ~among(self.index(block).keys, gone)
         if stays.all():
             return block
         return self.write(self.table(block).take(stays)) if stays.any() else None
@@ -113,6 +113,15 @@ class StoredRows:
 
     def _lazy(self, block: StoredBlock) -> Block:
         return Block(self.index(block).keys, lambda: self.table(block))
+
+
+def among(keys: keyed.Keys, few: keyed.Keys) -> NDArray[np.bool_]:
+    """Which of many keys are among a few, (n,): a search for each, much faster than sorting the many."""
+    if not len(few):
+        return np.zeros(len(keys), dtype=np.bool_)
+    ordered = np.sort(few)
+    found: NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)] == keys
+    return found
 
 
 def conform(table: Table, schema: Schema) -> Table:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import joblib
-import numpy as np
 
 from expunge.audits.step import AuditSummary
 from expunge.certificate import Certificate
@@ -21,6 +20,7 @@ from expunge.vault.failpoints import reach
 from expunge.vault.opened import Opened, Progress, joined
 from expunge.vault.outcome import Audit, Outcome, of_extending, of_forgetting
 from expunge.vault.purge import purge
+from expunge.vault.stored_rows import among
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _forget(parts: Opened, batch: Batch, audit: Audit | None) -> Done:
     requests = tuple(request for request in parts.pending() if request.batch == batch.number)
     gone = joined(request.members for request in requests)
     rows, loaded = parts.rows(), parts.load("record")
-    leaves = np.isin(rows.keys, gone)
+    leaves = among(rows.keys, gone)
     retained, forgotten = rows.select(~leaves), rows.select(leaves)
     outcome = of_forgetting(parts, batch, loaded.value, retained, forgotten, audit)
     reach("step.computed")
