@@ -190,7 +190,7 @@ def test_honest_models_are_rarely_accused() -> None:
 
 @pytest.mark.parametrize(("keep_key", "confirmed"), [(True, False), (False, None)])
 def test_noised_bytes_are_compared_only_under_their_key(keep_key: bool, confirmed: bool | None) -> None:
-    """Of a noised release that claims to be exact, other bytes are a lie under its key, and prove nothing without it."""
+    """A noised release claims to be exact: other bytes are a lie under its key, and prove nothing without it."""
     step = step_of(LeastSquares(fault="half way"), ROWS, 30)
     step = replace(step, certificate=Exact(()), noise=step.noise if keep_key else None)
     audit = audit_step(step, None, references=0)

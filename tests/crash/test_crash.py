@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import processes
 import pytest
 from toy_methods import Noisy, Totals
@@ -17,19 +18,24 @@ from vault_rows import marks, people, traces
 from expunge.audits.step import Step
 from expunge.certificate import Certified, Exact
 from expunge.errors import AlreadyForgotten, DuplicateRows, ExpungeError, Incomplete
+from expunge.learners.convex import Convex
 from expunge.method import Method
+from expunge.methods.certified_newton import CertifiedNewton
+from expunge.methods.retrain import Retrain
+from expunge.methods.sisa import Sisa
 from expunge.rows import Rows
-from expunge.vault import Vault, failpoints, ledger, stored_rows
+from expunge.vault import Vault, compaction, failpoints, ledger, stored_rows
+from expunge.vault.replay import Answer, replay
 from expunge.vault.verify import verify_chain
 
 ROWS = 40
 GONE = [f"person-{i:05d}-q" for i in (2, 3, 20, 21)]
-REACHED: set[str] = set()
 
 
 @pytest.fixture(autouse=True)
 def small_blocks_and_little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_rows, "BLOCK_ROWS", 16)
+    for module in (stored_rows, compaction):
+        monkeypatch.setattr(module, "BLOCK_ROWS", 16)
     monkeypatch.setattr(ledger, "READER_PATIENCE_MS", 5)
 
 
@@ -85,9 +91,7 @@ def requested(path: Path, method: Method[Any]) -> None:
 
 def points(bench: Bench, action: Callable[[Path], object]) -> Iterator[str]:
     path = bench.copy()
-    found = processes.arrivals(lambda: action(path), bench.folder / "arrivals.json")
-    REACHED.update(point.partition(":")[0] for point in found)
-    yield from found
+    yield from processes.arrivals(lambda: action(path), bench.folder / "arrivals.json")
 
 
 def undisturbed(bench: Bench, action: Callable[[Path], object]) -> str:
@@ -242,9 +246,10 @@ def test_a_request_is_recorded_once_or_not_at_all(bench: Bench) -> None:
             assert [done.requests for done in vault.work()] == [(1,)]
 
 
-def test_an_extension_is_learned_once_or_not_at_all(bench: Bench) -> None:
+def test_an_extension_is_learned_once_or_not_at_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "SLACK", 1)
     bench.make(lambda path: learn(path, Totals()))
-    added = people(20, first=100)
+    added = people(5, first=100)
 
     def grow(path: Path) -> None:
         with Vault.open(path) as vault:
@@ -259,7 +264,8 @@ def test_an_extension_is_learned_once_or_not_at_all(bench: Bench) -> None:
             grow(path)
         with Vault.open(path) as vault:
             assert vault.status()["release"] == {"number": 2, "digest": digest}, point
-            assert sorted(vault.rows().ids) == sorted([*people(ROWS).ids, *added.ids]), point
+            assert list(vault.rows().ids) == [*people(ROWS).ids, *added.ids], point
+            assert [len(block) for block in vault.rows().blocks] == [16, 16, 13], point
             assert set(in_folder(path)) == set(vault._parts.in_use()), point
 
 
@@ -285,5 +291,43 @@ def test_an_extension_that_fails_when_resumed_is_dropped(bench: Bench, monkeypat
         assert traces(path, people(20, first=100).table()) == set()
 
 
-def test_every_crash_point_was_reached() -> None:
-    assert set(failpoints.POINTS) == REACHED
+@pytest.mark.parametrize("method", [Retrain(Convex()), Sisa(Convex(), shards=2, slices=2), CertifiedNewton()], ids=repr)
+@pytest.mark.parametrize("point", ["step.written", "chunk.half:5", "commit.before", "commit.done", "purge.swept"])
+def test_the_methods_of_the_package_survive_a_crash(bench: Bench, method: Method[Any], point: str) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    rows = Rows.of(x, (x[:, 0] > 0).astype(int), ids=[f"person-{i:05d}-q" for i in range(60)], classes=2)
+
+    def frozen(path: Path) -> None:
+        learn(path, method, rows)
+        with Vault.open(path) as vault:
+            vault.request(ids=GONE)
+        assert processes.run(lambda: work(path), crash_at="freeze.committed") == failpoints.EXIT_STATUS
+
+    bench.make(frozen)
+    digest, path = undisturbed(bench, work), bench.copy()
+    assert processes.run(lambda: work(path), crash_at=point) == failpoints.EXIT_STATUS
+    assert processes.run(lambda: work(path)) == 0
+    with Vault.open(path) as vault:
+        assert vault.status()["release"] == {"number": 2, "digest": digest}
+        assert [entry["state"] for entry in vault.ledger()] == ["purged"]
+        assert replay(vault).answer is Answer.EQUAL
+    gone = rows.only(GONE).table()
+    files = [file.read_bytes() for file in path.rglob("*") if file.is_file()]
+    for mark in [*gone.columns["x"], *gone.columns["x"].ravel(), *(str(name).encode() for name in gone.ids)]:
+        assert not any(bytes(mark) in content for content in files)
+
+
+def test_every_crash_point_is_reached_somewhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "SLACK", 1)
+
+    def everything(path: Path) -> None:
+        requested(path, Noisy())
+        answers = iter([{"contradictions": ["no"]}, {"contradictions": []}, {"contradictions": []}])
+        with Vault.open(path) as vault:
+            vault.extend(people(5, first=100))
+            vault.work(lambda _: next(answers))
+            vault.request(ids=["person-00005-q"])
+            vault.work(lambda _: next(answers))
+
+    (bench.folder / "base").mkdir()
+    assert {point.partition(":")[0] for point in points(bench, everything)} == set(failpoints.POINTS)

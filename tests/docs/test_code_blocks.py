@@ -74,11 +74,9 @@ def shell(command: str) -> str:
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         return done.stdout
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        try:
-            main(words[1:])
-        except SystemExit as stop:
-            assert stop.code in (0, None), f"{command}\n{printed.getvalue()}"
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), pytest.raises(SystemExit) as stop:
+        main(words[1:])
+    assert stop.value.code in (0, None), f"{command}\n{printed.getvalue()}"
     return printed.getvalue()
 
 

@@ -11,13 +11,14 @@ import pytest
 from toy_methods import Totals
 from vault_rows import people
 
-from expunge.vault import Vault, ledger, stored_rows
+from expunge.vault import Vault, compaction, ledger, stored_rows
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A new folder, small blocks and little patience with readers."""
-    monkeypatch.setattr(stored_rows, "BLOCK_ROWS", 16)
+    for module in (stored_rows, compaction):
+        monkeypatch.setattr(module, "BLOCK_ROWS", 16)
     monkeypatch.setattr(ledger, "READER_PATIENCE_MS", 5)
     shared = Path("/dev/shm")
     made = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else tmp_path))

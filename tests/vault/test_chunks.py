@@ -10,34 +10,35 @@ from pathlib import Path
 import pytest
 
 from expunge.errors import Corrupt, VaultError
+from expunge.vault import chunks
 from expunge.vault.chunks import Chunks
 
 
 @pytest.mark.parametrize("content", [b"", b"a", b"some bytes" * 1000])
 def test_a_chunk_is_named_by_its_content(tmp_path: Path, content: bytes) -> None:
-    chunks = Chunks(tmp_path)
-    digest = chunks.write(content)
+    store = Chunks(tmp_path)
+    digest = store.write(content)
     assert digest == hashlib.sha256(content).hexdigest()
-    assert chunks.write(content) == digest
-    assert chunks.read(digest) == content
-    assert list(chunks.names()) == [digest]
+    assert store.write(content) == digest
+    assert store.read(digest) == content
+    assert list(store.names()) == [digest]
 
 
 def test_changed_bytes_are_noticed(tmp_path: Path) -> None:
-    chunks = Chunks(tmp_path)
-    digest = chunks.write(b"some bytes")
+    store = Chunks(tmp_path)
+    digest = store.write(b"some bytes")
     (tmp_path / digest).write_bytes(b"same bytes")
     with pytest.raises(Corrupt, match="does not match its digest"):
-        chunks.read(digest)
+        store.read(digest)
     with pytest.raises(Corrupt, match="is not in"):
-        chunks.read("0" * 64)
+        store.read("0" * 64)
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:3]))
-    chunks = Chunks(tmp_path)
-    assert chunks.read(chunks.write(b"some bytes")) == b"some bytes"
+    store = Chunks(tmp_path)
+    assert store.read(store.write(b"some bytes")) == b"some bytes"
 
 
 @pytest.mark.parametrize(
@@ -54,9 +55,22 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_only_what_is_kept_stays(tmp_path: Path) -> None:
-    chunks = Chunks(tmp_path)
-    one, _ = chunks.write(b"1"), chunks.write(b"2")
+    store = Chunks(tmp_path)
+    one, _ = store.write(b"1"), store.write(b"2")
     (tmp_path / "tmp-half").touch()
-    assert chunks.keep_only({one}) == 2
-    assert list(chunks.names()) == [one]
-    assert chunks.keep_only({one}) == 0
+    assert store.keep_only({one}) == 2
+    assert list(store.names()) == [one]
+    assert store.keep_only({one}) == 0
+
+
+def test_a_chunk_that_is_there_survives_a_failed_second_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Chunks(tmp_path)
+    digest = store.write(b"some bytes")
+
+    def fail(descriptor: int, content: memoryview) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(chunks, "write_all", fail)
+    with pytest.raises(VaultError):
+        store.write(b"some bytes")
+    assert store.read(digest) == b"some bytes"

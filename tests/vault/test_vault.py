@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -19,9 +20,11 @@ from expunge.audits.step import Step
 from expunge.certificate import Certified, Exact
 from expunge.errors import ExpungeError, Refused
 from expunge.method import Forgetting
+from expunge.methods.certified_newton import CertifiedNewton
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
-from expunge.vault import Vault
+from expunge.vault import Vault, compaction
+from expunge.vault.ledger import Ledger
 from expunge.vault.verify import verify_chain
 
 
@@ -299,3 +302,91 @@ def test_rows_without_subjects_or_classes_do_as_well(folder: Path) -> None:
         vault.request(ids=[3])
         assert [done.rows for done in vault.work()] == [1]
         assert "3" not in vault.rows().ids
+
+
+def test_many_small_extensions_do_not_leave_many_blocks(vault: Vault) -> None:
+    for first in range(100, 120):
+        vault.extend(people(1, first=first))
+    sizes = [len(block) for block in vault.rows().blocks]
+    assert sum(sizes) == 60
+    assert len(sizes) < 4 + compaction.SLACK
+    assert vault.rows().ids.tolist() == people(40).ids.tolist() + people(20, first=100).ids.tolist()
+    expected = np.concatenate([people(40).y, *(people(1, first=first).y for first in range(100, 120))])
+    np.testing.assert_array_equal(vault.rows().y, expected)
+
+
+def test_the_purge_rebuilds_the_ledger(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    rebuilt = []
+    rebuild = Ledger.rebuild
+    monkeypatch.setattr(Ledger, "rebuild", lambda self: rebuilt.append(rebuild(self)))
+    vault.work()
+    assert not rebuilt
+    vault.request(ids=["person-00001-q"])
+    vault.work()
+    assert len(rebuilt) == 1
+
+
+def test_the_scratch_folder_is_emptied(vault: Vault) -> None:
+    (vault.scratch / "references").mkdir()
+    (vault.scratch / "references" / "one").write_text("derived from a row")
+    vault.request(ids=["person-00001-q"])
+    vault.work()
+    assert not [path for path in vault.scratch.rglob("*") if path.is_file()]
+
+
+def test_joblib_writes_nothing_outside_the_vault(vault: Vault) -> None:
+    seen = []
+
+    def audit(_: Step) -> dict[str, Any]:
+        seen.append(joblib.Parallel(n_jobs=1)._backend_kwargs["temp_folder"])
+        return {"contradictions": []}
+
+    vault.request(ids=["person-00001-q"])
+    vault.work(audit)
+    assert seen == [str(vault.scratch)]
+
+
+def test_a_model_trained_elsewhere_is_adopted(folder: Path) -> None:
+    rows = Rows.of(np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2, classes=2)
+    weights = {"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}
+    with Vault.create(folder / "v", rows, CertifiedNewton(), weights=weights) as vault:
+        vault.request(ids=[3])
+        (done,) = vault.work()
+        assert isinstance(done.certificate, Certified)
+        assert not done.relearned
+
+
+def test_a_block_that_loses_every_row_is_gone(vault: Vault) -> None:
+    first = [f"person-{i:05d}-q" for i in range(16)]
+    vault.request(ids=first)
+    vault.work()
+    assert [len(block) for block in vault.rows().blocks] == [16, 8]
+    assert vault.rows().ids.tolist() == people(40).without(first).ids.tolist()
+    assert vault.extend(people(2, first=100)).rows == 2
+    assert vault.rows().ids.tolist()[-2:] == ["person-00100-q", "person-00101-q"]
+
+
+def test_learning_uses_the_seed_and_a_fresh_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[int, NoiseKey]] = []
+    learn = Totals.learn
+
+    def spied(self: Totals, rows: Rows, *, seed: int, noise: NoiseKey) -> object:
+        used.append((seed, noise))
+        return learn(self, rows, seed=seed, noise=noise)
+
+    monkeypatch.setattr(Totals, "learn", spied)
+    for name in "vw":
+        with Vault.create(folder / name, people(40), Totals(stubborn=True), seed=7) as vault:
+            vault.request(ids=["person-00001-q"])
+            vault.work()
+            vault.extend(people(1, first=100))
+    assert [(seed, noise.release) for seed, noise in used] == [(7, 1), (7, 2), (7, 3)] * 2
+    assert len({noise.secret for _, noise in used}) == 6
+
+
+def test_a_seed_is_drawn_where_none_is_given(folder: Path) -> None:
+    seeds = set()
+    for name in "vw":
+        with Vault.create(folder / name, people(40), Totals()) as vault:
+            seeds.add(vault.seed)
+    assert len(seeds) == 2

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -370,3 +371,21 @@ def test_decimals_for_a_column_of_whole_numbers_are_refused(folder: Path) -> Non
     rows = Rows.of(np.arange(20).reshape(10, 2), np.arange(10.0))
     with Vault.create(folder / "v", rows, Noisy()) as vault, pytest.raises(SchemaError, match="'x' is no int64"):
         vault.extend(Rows.of(np.full((1, 2), 0.5), [0.5], ids=["a"]))
+
+
+def test_a_subject_requested_while_its_new_rows_are_learned_is_noticed(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extend = Totals.extend
+
+    def interrupted(self: Totals, *rows: Any, **noise: Any) -> object:
+        with Vault.open(vault.path) as other:
+            other.request(subjects=["family-00010-w"])
+        return extend(self, *rows, **noise)
+
+    monkeypatch.setattr(Totals, "extend", interrupted)
+    with pytest.raises(Resurrection, match="request 1, which is pending"):
+        vault.extend(renamed(people(1, first=300), ["new"], ["family-00010-w"]))
+    assert vault.status()["rows"] == 40
+    assert vault.status()["unfinished"] == []
+    assert [done.rows for done in vault.work()] == [2]

@@ -8,7 +8,7 @@ command needs it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for name, command in {
+COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "learn": learning.learn,
     "extend": learning.extend,
@@ -41,7 +41,8 @@ for name, command in {
     "receipt": proving.receipt,
     "public-key": proving.public_key,
     "verify": proving.verify,
-}.items():
+}
+for name, command in COMMANDS.items():
     app.command(name)(command)
 
 

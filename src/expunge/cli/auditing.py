@@ -48,7 +48,10 @@ def audit(
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Measure what a model remembers, beside models that never saw the rows."""
+    """Measure a model beside models that never saw the rows.
+
+    Of a vault the live state is audited; or two checkpoints of any model, without a vault.
+    """
     if (vault is None) == (before is None and after is None):
         raise UsageError("Give a VAULT, or --before A --after B --rows FILE; one of the two.")
     if vault is not None:

@@ -70,7 +70,9 @@ def _with_model(cls: type, name: str, settings: Settings, model: str) -> Setting
         return {**settings, "model": ModuleFile.read(model)}
     if "learner" in fields:
         return {"learner": "sgd", **settings, "learner.model": ModuleFile.read(model)}
-    raise UsageError(f"{name} takes no model of your own: what it proves holds for its own models only. Leave --model out.")
+    raise UsageError(
+        f"{name} takes no model of your own: what it proves holds for its own models only. Leave --model out."
+    )
 
 
 def _choices() -> Choices:
@@ -115,7 +117,9 @@ def _own(spec: str) -> Any:
     path, _, attribute = spec.rpartition(":")
     file = Path(path)
     if not file.is_file():
-        raise UsageError(f"--method {spec!r}: there is no file {path!r}; give path.py:name, or one of {', '.join(names())}.")
+        raise UsageError(
+            f"--method {spec!r}: there is no file {path!r}; give path.py:name, or one of {', '.join(names())}."
+        )
     source = importlib.util.spec_from_file_location(file.stem, file)
     if source is None or source.loader is None:
         raise UsageError(f"--method {spec!r}: {path!r} is not a Python file.")

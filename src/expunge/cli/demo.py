@@ -21,8 +21,8 @@ MARK = ".expunge-demo"  # a folder with this file in it was made by the demo and
 WIDTH = 100
 INTRODUCTION = (
     "Handwritten digits and tumours, the data that come with scikit-learn. Of each, one person asked to be forgotten, "
-    "then 50 rows that were given a wrong label before learning. Each step was audited before its commit, beside models "
-    "retrained without the rows."
+    "then 50 rows that were given a wrong label before learning. Each step was audited before its commit, beside models"
+    " retrained without the rows."
 )
 HEADINGS = (
     "method\nrequest",
@@ -43,7 +43,10 @@ def demo(
     references: References = 5,
     json: Json = False,
 ) -> None:
-    """Learn, forget, audit and prove it on data that comes with scikit-learn; print one table, write report.html."""
+    """Show all of it on real data, in one table and one report.
+
+    The data come with scikit-learn; the folder then holds the vaults, their receipts and report.html.
+    """
     started = time.perf_counter()
     vaults = _fresh(out)
     note("Loading torch and the data ...")
@@ -62,7 +65,9 @@ def demo(
         findings,
         title="Forgetting, audited",
         introduction=INTRODUCTION,
-        notes=[("Receipts", f"{len(findings)} signed receipts, one a request, were verified with the public keys alone.")],
+        notes=[
+            ("Receipts", f"{len(findings)} signed receipts, one a request, were verified with the public keys alone.")
+        ],
     )
     lines = comparison_rows(findings)
     if json:
@@ -117,7 +122,7 @@ def _print(lines: Sequence[ReportRow]) -> None:
         )
     console(least=WIDTH).print(table)
     say(
-        "Distance: to the model retrained without the rows, as a share of doing nothing. Attack: area under the ROC",
-        "curve of membership inference, had nothing been done and after forgetting; below it, that of retrained models.",
+        "Distance: to the model retrained without the rows, as a share of doing nothing. Attack: area under",
+        "the ROC curve of membership inference, before and after forgetting; below, that of retrained models.",
         "",
     )

@@ -114,7 +114,9 @@ def handwritten_digits() -> Data:
     ids = [f"digit-{i:04d}" for i in range(len(bunch.target))]
     owners = keyed.integers(SEED, ("demo", "people"), keyed.keys_of(ids), PEOPLE)
     subjects = [f"person-{owner:03d}" for owner in owners]
-    return _data(("digits", "person"), {"x": bunch.data / 16.0}, bunch.target, ids, subjects, [str(k) for k in range(10)])
+    return _data(
+        ("digits", "person"), {"x": bunch.data / 16.0}, bunch.target, ids, subjects, [str(k) for k in range(10)]
+    )
 
 
 def breast_cancer() -> Data:
@@ -126,7 +128,12 @@ def breast_cancer() -> Data:
 
 
 def _data(
-    names: tuple[str, str], columns: dict[str, Array], y: Array, ids: Sequence[str], subjects: Sequence[str], classes: list[str]
+    names: tuple[str, str],
+    columns: dict[str, Array],
+    y: Array,
+    ids: Sequence[str],
+    subjects: Sequence[str],
+    classes: list[str],
 ) -> Data:
     keys = keyed.keys_of(ids)
     order = keyed.permutation(SEED, ("demo", "split"), keys)

@@ -60,16 +60,15 @@ def read_rows(path: Path, source: Source, classes: str | None = None) -> Rows:
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     declared = int(names[0]) if names and len(names) == 1 and names[0].isdecimal() else names
-    columns = {"target": source.target, "id": source.id, "subject": source.subject}
-    return rows_from_file(_existing(path), **columns, classes=declared)
+    return rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, classes=declared)
 
 
 def read_like(path: Path, source: Source, schema: Schema) -> Rows:
     """Rows with targets that a vault of this schema could have learned; columns it does not have are left out."""
     from expunge.load import rows_from_file
 
-    columns = {"target": source.target, "id": source.id, "subject": source.subject}
-    return only_columns(rows_from_file(_existing(path), **columns, schema=schema), schema)
+    rows = rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, schema=schema)
+    return only_columns(rows, schema)
 
 
 def read_test(path: Path, vault: Vault) -> Rows:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from expunge.cli.options import Json, KeyFile, References, TestFile, VaultPath
 from expunge.cli import files
+from expunge.cli.options import Json, KeyFile, References, TestFile, VaultPath
 from expunge.cli.output import UsageError, progress, say, show_json
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def request(
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Enter a deletion request in the ledger and print its number; `expunge work` honours it."""
+    """Ask for rows to be forgotten; prints the request's number.
+
+    The request is durable when the number is printed; `expunge work` honours it.
+    """
     from expunge.vault import Vault
 
     if sum(given is not None for given in (ids, ids_file, subjects)) != 1:
@@ -62,7 +65,7 @@ def work(
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Honour the pending requests: forget, commit, sign receipts, purge."""
+    """Honour the pending requests: forget, commit, sign, purge."""
     from expunge.vault import Vault
 
     if audit and test is None:
@@ -89,7 +92,11 @@ def work(
 
 
 def _auditor(
-    test: Rows, references: int, scratch: Path, tell: Callable[[str, int, int], None], audits: list[tuple[str, str, Audit]]
+    test: Rows,
+    references: int,
+    scratch: Path,
+    tell: Callable[[str, int, int], None],
+    audits: list[tuple[str, str, Audit]],
 ) -> Callable[[Step], AuditSummary]:
     """What `Vault.work` calls with each step before its commit; the full audits are put into `audits`."""
     from expunge.audits import audit_step

@@ -5,12 +5,11 @@ from __future__ import annotations
 from expunge.cli.options import Json, KeyFile, VaultPath
 from expunge.cli.output import in_words, say, show_fields, show_json, show_table
 
-
 SHOWN = ("request", "state", "by", "rows", "reason", "requested", "forgotten", "purged", "release")
 
 
 def status(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> None:
-    """Say what a vault holds: rows, method, release, requests pending, forgotten and purged."""
+    """Say what a vault holds, what is pending and what is promised."""
     from expunge.vault import Vault
 
     with Vault.open(vault, key_file=key_file) as opened:
@@ -23,7 +22,7 @@ def status(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> No
 
 
 def ledger(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> None:
-    """List the requests of a vault, with what became of each and under which certificate."""
+    """List the requests of a vault and what became of each."""
     from expunge.vault import Vault
 
     with Vault.open(vault, key_file=key_file) as opened:
@@ -37,7 +36,7 @@ def ledger(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> No
 
 
 def methods(json: Json = False) -> None:
-    """List the methods that come with expunge: what each guarantees, for which models, and its paper."""
+    """List the methods: guarantee, models, paper."""
     from expunge.cli import choosing
 
     cards = [choosing.card(name) for name in choosing.names()]

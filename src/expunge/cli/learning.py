@@ -32,7 +32,9 @@ def learn(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", metavar="A,B", help="Classes of the target, or their number. A target of text needs it."),
+        typer.Option(
+            "--classes", metavar="A,B", help="Classes of the target, or their number. A target of text needs it."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -44,7 +46,9 @@ def learn(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FILE", help="Start from a model trained elsewhere on these rows: safetensors."),
+        typer.Option(
+            "--weights", metavar="FILE", help="Start from a model trained elsewhere on these rows: safetensors."
+        ),
     ] = None,
     statistics: Annotated[
         Statistics,
@@ -94,7 +98,9 @@ def learn(
 def extend(
     vault: VaultPath,
     rows: RowsFile,
-    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="Where it differs from learn's.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COL", help="Where it differs from learn's.")
+    ] = None,
     id: Annotated[  # noqa: A002
         str | None, typer.Option("--id", metavar="COL", help="Where it differs from learn's.")
     ] = None,

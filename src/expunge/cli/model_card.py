@@ -16,7 +16,7 @@ from expunge.cli.output import in_words, plain
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from expunge.method import Method, Release
+    from expunge.method import Method
     from expunge.rows import Schema
     from expunge.vault import Vault
 
@@ -72,7 +72,7 @@ def _write_linear(path: Path, linear: tuple[Tensor, Tensor], schema: Schema) -> 
         arrays["classes_"] = np.array(schema.classes)
     if len(schema.classes) == BINARY and len(coefficients) == BINARY:
         arrays |= {name: np.diff(arrays[name], axis=0) for name in ("coef_", "intercept_")}
-    np.savez(path, **arrays)
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def _card(

@@ -22,5 +22,6 @@ RowsFile = Annotated[
 ]
 TestFile = Annotated[Path | None, typer.Option("--test", metavar="FILE", help="Rows that were never learned.")]
 References = Annotated[
-    int, typer.Option("--references", metavar="K", min=2, help="Models retrained for comparison, each with its own seed.")
+    int,
+    typer.Option("--references", metavar="K", min=2, help="Models retrained for comparison, each with its own seed."),
 ]

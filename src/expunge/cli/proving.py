@@ -38,7 +38,10 @@ def receipt(
     ] = Event.FORGOTTEN,
     key_file: KeyFile = None,
 ) -> None:
-    """Write the signed receipt of a request."""
+    """Write the signed receipt of a request.
+
+    A receipt is an in-toto Statement in a DSSE envelope, as JSON.
+    """
     from expunge.vault import Vault
 
     with Vault.open(vault, key_file=key_file) as opened:
@@ -58,16 +61,17 @@ def public_key(vault: VaultPath, out: Out = None, key_file: KeyFile = None) -> N
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A receipt.")],
     key: Annotated[Path, typer.Option("--public-key", metavar="KEY", help="Public key of the vault, in PEM.")],
-    vault: Annotated[
-        Path | None, typer.Option("--vault", metavar="VAULT", help="The vault, for --replay.")
-    ] = None,
+    vault: Annotated[Path | None, typer.Option("--vault", metavar="VAULT", help="The vault, for --replay.")] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Execute the newest state again: equal, different, or not comparable.")
     ] = False,
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Verify a receipt offline, with the public key alone; with --replay, the vault's newest state too."""
+    """Verify a receipt, offline and with the public key alone.
+
+    With --replay the vault's newest state is executed again too.
+    """
     from expunge.vault.verify import verify as verified
 
     if replay and vault is None:
@@ -83,7 +87,9 @@ def verify(
         show_json(report)
     else:
         say("The receipt is genuine: this key signed it, and it does not contradict itself.")
-        shown = {name: value for name, value in report.items() if value is not None and name not in {"verified", LIMITS}}
+        shown = {
+            name: value for name, value in report.items() if value is not None and name not in {"verified", LIMITS}
+        }
         show_fields(shown | ({"certificate": in_words(shown["certificate"])} if "certificate" in shown else {}))
         say("It does not prove:", *(f"  - {line}" for line in report[LIMITS]))
     if answer is not None and answer[0] == "different":

@@ -26,7 +26,10 @@ def predict(
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Predict rows with the vault's release; a target column in the file is not looked at."""
+    """Predict rows with the release of a vault.
+
+    A target column in the file is not looked at.
+    """
     from expunge.cli import files
     from expunge.vault import Vault
 
@@ -47,7 +50,10 @@ def export(
     key_file: KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Export the release: safetensors with its digest and a model card, and scikit-learn's form of a linear model."""
+    """Write the release for serving: safetensors and a model card.
+
+    A linear model is written in scikit-learn's form too. The record that the vault keeps is never exported.
+    """
     from expunge.cli.model_card import write_release
     from expunge.vault import Vault
 

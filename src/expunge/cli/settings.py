@@ -68,7 +68,8 @@ def _build(cls: type[T], settings: Settings, choices: Choices, values: dict[str,
     heads = dict.fromkeys(name.partition(".")[0] for name in settings)
     for name in heads:
         if name not in fields:
-            raise UsageError(f"{name_of(cls)} has no field {path + name!r}{suggestion(path + name, [path + field for field in fields])}")
+            known = [path + field for field in fields]
+            raise UsageError(f"{name_of(cls)} has no field {path + name!r}{suggestion(path + name, known)}")
         nested = {key.partition(".")[2]: text for key, text in settings.items() if key.startswith(f"{name}.")}
         current = values.get(name, _default(fields[name]))
         values[name] = _read(hints[name], settings.get(name), nested, current, choices, path + name)

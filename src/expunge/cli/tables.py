@@ -29,7 +29,7 @@ SAID = {
         "(certificates list it). --statistics exact or noised assume less."
     ),
     Statistics.EXACT: (
-        "Statistics of the columns are exact and refitted at every step: two releases together give a deleted row away, "
+        "Statistics of the columns are exact and refitted at every step: two releases give a deleted row away, "
         "so a certificate holds for one release only."
     ),
     Statistics.NOISED: "Statistics of the columns are noised with a budget of their own; bounds and levels are public.",

@@ -99,9 +99,8 @@ def _one_hot(texts: Array, levels: tuple[str, ...], other: bool) -> NDArray[np.f
     if not len(texts):
         return hot
     place = {level: index for index, level in enumerate(levels)}
-    seen, inverse = np.unique(texts, return_inverse=True)
     outside = len(levels) if other else -1
-    places = np.array([place.get(text, outside) for text in seen.tolist()], dtype=np.int64)[inverse]
+    places = np.array([place.get(text, outside) for text in texts.tolist()], dtype=np.int64)
     known = np.flatnonzero(places >= 0)
     hot[known, places[known]] = 1.0
     return hot

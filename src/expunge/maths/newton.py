@@ -19,7 +19,7 @@ from expunge.maths.chord_newton import chord_newton
 
 ROUNDS = 6
 GRADIENTS = 6  # a round may take; beyond that a new Hessian is cheaper
-NEAR = 1e-2  # of the first gradient: where L-BFGS hands a start from far away over to Newton
+NEAR = 1e-2  # of the gradient at zero: where L-BFGS hands a start from far away over to Newton
 LONGEST = 20_000  # iterations of L-BFGS
 
 Value = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -54,10 +54,12 @@ def minimise(
     """
     passes = 0
     if hessian is None or solve is None:
-        first = float(torch.linalg.vector_norm(gradient(start)))
-        near = tol if hessian is None else max(tol, NEAR * first)
+        near = tol
+        if hessian is not None:  # measured from zero, so that a start that is near already needs no L-BFGS
+            near = max(tol, NEAR * float(torch.linalg.vector_norm(gradient(torch.zeros_like(start)))))
+            passes += 1
         far = lbfgs.minimise(value_and_gradient, start, tol=near, max_iterations=LONGEST)
-        start, passes = far.x, 1 + far.evaluations
+        start, passes = far.x, passes + far.evaluations
         if hessian is None or far.residual <= tol:
             return NewtonSolution(far.x, far.residual, far.converged, passes)
     by_newton = _rounds(gradient, hessian, start, solve, tol)

@@ -53,7 +53,8 @@ def create(
         raise InputError(f"{type(method).__name__} cannot start from given weights: learn from the rows instead.")
     keys_at = key_file(folder, key_path)
     _check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     with writer_lock(folder / "lock"):
         existed = keys_at.exists()
         ledger = Ledger.open(folder / LEDGER, create=True)

@@ -37,6 +37,8 @@ POINTS = (
     "purge.settled",
     "purge.before_settle_commit",
     "purge.settle_committed",
+    "purge.before_compaction_commit",
+    "purge.compacted",
     "purge.removed_one",
     "purge.swept",
     "purge.vacuumed",

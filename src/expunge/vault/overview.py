@@ -101,6 +101,8 @@ def _plain(tree: Any) -> Any:
             return {"type": name.rpartition(":")[2]} | {field: _plain(part) for field, part in parts.items()}
         case {"float": text}:
             return text
+        case {"enum": _, "value": value}:
+            return value
         case str() if len(tree) > 200:
             return {"sha256": hashlib.sha256(tree.encode()).hexdigest()}
         case _:

@@ -15,6 +15,7 @@ from expunge.errors import ExpungeError
 from expunge.features import offers
 from expunge.method import Settles
 from expunge.vault import receipt_chain, receipts
+from expunge.vault.compaction import compact
 from expunge.vault.failpoints import reach
 from expunge.vault.opened import Opened, Progress
 
@@ -22,6 +23,7 @@ from expunge.vault.opened import Opened, Progress
 def purge(parts: Opened, progress: Progress) -> bool:
     """Purge; whether it is complete (no reader was in the way). The caller holds the writer lock."""
     settle(parts, progress)
+    compact(parts)
     empty(parts.scratch)
     parts.chunks.keep_only(set(parts.in_use()))
     reach("purge.swept")

@@ -105,6 +105,10 @@ class StoredRows:
             return block
         return self.write(self.table(block).take(stays)) if stays.any() else None
 
+    def merged(self, blocks: Iterable[StoredBlock]) -> StoredBlock:
+        """One block with the rows of several."""
+        return self.write(self.rows(blocks).table())
+
     def keep_indexes(self, blocks: Iterable[StoredBlock]) -> None:
         """Forget every index but those of `blocks`."""
         live = {block.index for block in blocks}
