@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.certificate import Basis, Certified, View
-from expunge.errors import InputError
-from expunge.maths.floating_point import under_true_noise
+from expunge.errors import InputError, Refused
+from expunge.maths.floating_point import RELEASES, under_true_noise
 from expunge.maths.privacy import mu_of, release_share
 from expunge.noise import GRID_BITS
 
@@ -47,7 +47,16 @@ class Budget:
         return mu_of(*under_true_noise(self.epsilon, self.delta, coordinates, GRID_BITS))
 
     def distance(self, release: int, coordinates: int) -> float:
-        """What the centres of release number `release` and of its reference may be apart (Euclidean)."""
+        """What the centres of release number `release` and of its reference may be apart (Euclidean).
+
+        Raises:
+            Refused: a release past those whose machine noise `mu` has paid for.
+        """
+        if release > RELEASES:
+            raise Refused(
+                f"Release {release} is past the {RELEASES:,} that the noise of float64 was charged for in advance: "
+                "begin a new vault (its releases count anew)."
+            )
         return self.noise_std * self.mu(coordinates) * release_share(release)
 
     def certificate(

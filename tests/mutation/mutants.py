@@ -56,15 +56,15 @@ CERTIFIED_NEWTON = (
         SOFTMAX,
         also=(
             NEWTON,
-            "        return replace(record, anchor=anchor, large=large())",
-            "        return replace(record, large=large())",
+            "        return replace(record, anchor=anchor)",
+            "        return record",
         ),
     ),
     Mutant(
         "a stale factor and the old release kept past the purge",
         NEWTON,
-        "        return replace(record, anchor=anchor, large=large())",
-        "        return replace(record, anchor=record.anchor or anchor, large=large())",
+        "        return replace(record, anchor=anchor)",
+        "        return replace(record, anchor=record.anchor or anchor)",
         SOFTMAX,
     ),
     Mutant(

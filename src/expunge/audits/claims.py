@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from scipy.stats import chi2
+from scipy.special import gammainccinv, gammaincinv
 
 from expunge import record
 from expunge.audits.audit import Apart, Claim
@@ -137,7 +137,8 @@ def _contradictions(claim: Certified, own: float, learned: float, variance: floa
             f"{claim.distance:.3g}: the process the certificate compares with is not the one that runs."
         )
     if variance is not None and own <= 2 * limit:
-        low, high = (float(chi2.ppf(p, size)) / size for p in (FALSE_ALARM / 2, 1 - FALSE_ALARM / 2))
+        # Quantiles of chi-square with `size` degrees of freedom, by the gamma distribution.
+        low, high = (2 * float(tail(size / 2, FALSE_ALARM / 2)) / size for tail in (gammaincinv, gammainccinv))
         if not low <= variance <= high + 2 * (own / claim.noise_std) ** 2 / size:
             found.append(
                 f"The noise in the release has {variance:.3g} times the variance the certificate states "

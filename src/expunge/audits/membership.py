@@ -20,7 +20,6 @@ import math
 
 import numpy as np
 from scipy.special import logsumexp, ndtri
-from scipy.stats import rankdata
 
 from expunge.audits.metrics import Floats, Integers
 
@@ -57,7 +56,7 @@ def features(log_p: Floats, y: Integers) -> dict[str, Floats]:
 
 def auc(members: Floats, others: Floats) -> float:
     """Area under the ROC curve: P(member's score > other's) + P(equal) / 2 (Mann & Whitney)."""
-    ranks = rankdata(np.concatenate([members, others]))
+    ranks = _ranks(np.concatenate([members, others]))
     m, n = len(members), len(others)
     return float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
 
@@ -99,9 +98,9 @@ def auc_interval(members: Floats, others: Floats, level: float = 0.95) -> tuple[
     m, n = len(members), len(others)
     if min(m, n) < 2:
         return 0.0, 1.0
-    joint = rankdata(np.concatenate([members, others]))
-    above_others = (joint[:m] - rankdata(members)) / n
-    above_members = 1.0 - (joint[m:] - rankdata(others)) / m
+    joint = _ranks(np.concatenate([members, others]))
+    above_others = (joint[:m] - _ranks(members)) / n
+    above_members = 1.0 - (joint[m:] - _ranks(others)) / m
     variance = float(np.var(above_others, ddof=1) / m + np.var(above_members, ddof=1) / n)
     error = math.sqrt(max(variance, 1.0 / (m * n) ** 2))
     area, reach = auc(members, others), float(ndtri((1 + level) / 2)) * error
@@ -126,3 +125,10 @@ def exposure_rank(own: Floats, references: Floats) -> Floats:
     """
     below = (references < own).sum(axis=0) + 0.5 * (references == own).sum(axis=0)
     return np.asarray(below / len(references), dtype=np.float64)
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1, shape (n,); equal values share the mean of theirs."""
+    ordered = np.sort(values)
+    first, behind = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    return np.asarray((first + behind + 1) / 2, dtype=np.float64)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Band:
         mean -+ t_{K-1} spread sqrt(1 + 1/K), and never narrower than [low, high]: of K + 1 honest models one in K + 1
         is the highest, so "outside [low, high]" alone would accuse every sixth honest model at K = 5.
         """
-        reach = float(student.ppf((1 + LEVEL) / 2, self.count - 1)) * self.spread * math.sqrt(1 + 1 / self.count)
+        reach = float(stdtrit(self.count - 1, (1 + LEVEL) / 2)) * self.spread * math.sqrt(1 + 1 / self.count)
         return min(self.low, self.mean - reach), max(self.high, self.mean + reach)
 
 

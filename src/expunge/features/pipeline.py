@@ -71,8 +71,11 @@ class Pipeline(Method[PipelineRecord]):
             raise InputError(
                 f"A Pipeline needs a tuple of features, for instance tabular(rows); given: {self.features!r}."
             )
-        if not isinstance(self.method, Method):
-            raise InputError(f"A Pipeline needs a Method after its features; given: {self.method!r}.")
+        if not isinstance(self.method, Method) or isinstance(self.method, Pipeline):
+            raise InputError(
+                f"A Pipeline needs a Method after its features, and not a Pipeline again (put all features into one); "
+                f"given: {self.method!r}."
+            )
 
     @property
     def statistics(self) -> str:
@@ -222,8 +225,10 @@ class Pipeline(Method[PipelineRecord]):
         share = self._share()
         if not share:
             return replace(certificate, view=view)
-        mu = privacy.compose([certificate.mu, share])
-        return replace(certificate, view=view, mu=mu, epsilon=privacy.epsilon_of(mu, certificate.delta))
+        # mu lies a little under its epsilon's curve, which pays for machine noise: epsilon is composed from the curve.
+        whole = privacy.compose([privacy.mu_of(certificate.epsilon, certificate.delta), share])
+        epsilon = privacy.epsilon_of(whole, certificate.delta)
+        return replace(certificate, view=view, mu=privacy.compose([certificate.mu, share]), epsilon=epsilon)
 
     def _noised(self) -> list[Numeric]:
         return [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]

@@ -14,7 +14,7 @@ from expunge.errors import InputError
 
 UNIT = 2.0**-53
 TAIL = 1e-18  # the probability with which machine noise may cost more than `under_true_noise` charges
-RELEASES = 10_000  # charged in advance; by then the tightening tolerance has met the rounding floor
+RELEASES = 10_000  # charged in advance; a budget refuses any release beyond
 ELEMENTARY = 16  # roundings charged to one exp, log or division: libraries promise 4 and deliver 1
 
 

@@ -43,7 +43,7 @@ from expunge.method import Forgetting, Method, Release, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective, outputs
 from expunge.objective.anchor import Anchor, anchored
-from expunge.objective.bounds import Magnitudes, a_priori_distance, magnitudes, measuring
+from expunge.objective.bounds import a_priori_distance
 from expunge.objective.minimise import Solve, minimise, minimise_within
 from expunge.rows import Array, Rows
 
@@ -61,12 +61,11 @@ class CertifiedNewtonRecord:
     """`weights`: the release (outputs, inputs + 1), noise included. `anchor`: the factored Hessian, or None.
 
     After `settle` the anchor is at the release itself, over the retained rows; before, at the release of the step
-    before, over the forgotten rows too. `large` bounds the rows' size; `number` is that of the release.
+    before, over the forgotten rows too. `number` is that of the release.
     """
 
     weights: Tensor
     anchor: Anchor | None
-    large: Magnitudes
     number: int
 
 
@@ -139,18 +138,17 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
         self, record: CertifiedNewtonRecord, retained: Rows, added: Rows, *, noise: NoiseKey
     ) -> Forgetting[CertifiedNewtonRecord]:
         """Minimise on both from the last release; what earlier deletions were promised stays true by the schedule."""
-        larger, solve = record.large.joined(magnitudes(added)), record.anchor.solve if record.anchor else None
-        after, stats = self._solved(replace(record, large=larger), retained.and_rows(added), noise, solve)
+        solve = record.anchor.solve if record.anchor else None
+        after, stats = self._solved(record, retained.and_rows(added), noise, solve)
         return Forgetting(after, self._budget().certificate(after.number, after.weights.numel(), ASSUMPTIONS), stats)
 
     def settle(self, record: CertifiedNewtonRecord, retained: Rows) -> CertifiedNewtonRecord:
         """Anchor the curvature at the record's own release: what an older anchor knew of the forgotten rows goes."""
         objective = self._objective(retained)
         if objective.dimension > self.dense_limit:
-            return replace(record, anchor=None, large=magnitudes(retained))
-        watched, large = measuring(retained)
-        anchor = anchored(objective, record.weights.reshape(-1), watched)
-        return replace(record, anchor=anchor, large=large())
+            return replace(record, anchor=None)
+        anchor = anchored(objective, record.weights.reshape(-1), retained)
+        return replace(record, anchor=anchor)
 
     def release(self, record: CertifiedNewtonRecord) -> Release:
         """The noisy weights (outputs, inputs + 1), intercepts last, and the loss that turns scores into predictions."""
@@ -180,7 +178,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
         return LinearObjective(self.loss, self.l2, inputs, 1 if self.loss == "logistic" else targets)
 
     def _learned(self, start: Tensor, rows: Rows, noise: NoiseKey) -> CertifiedNewtonRecord:
-        nothing_yet = CertifiedNewtonRecord(start, None, magnitudes(rows), 0)
+        nothing_yet = CertifiedNewtonRecord(start, None, 0)
         return self.settle(self._solved(nothing_yet, rows, noise)[0], rows)
 
     def _solved(
@@ -192,7 +190,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
         objective, distance = self._objective(rows), self._budget().distance(noise.release, record.weights.numel())
         tolerance = residual_tolerance(distance, 1.0, self.l2)
         solved = minimise_within(
-            objective, rows, record.weights.reshape(-1), tolerance=tolerance, large=record.large,
+            objective, rows, record.weights.reshape(-1), tolerance=tolerance,
             dense=objective.dimension <= self.dense_limit, solve=solve,
         )  # fmt: skip
         weights = add_noise(solved.x.reshape(record.weights.shape), self.noise_std, noise)

@@ -33,27 +33,22 @@ class Magnitudes:
 
 def magnitudes(rows: Rows) -> Magnitudes:
     """The magnitudes of these rows, in one pass."""
-    watched, large = measuring(rows)
-    for _ in watched.tables():
-        pass
-    return large()
+    return reduce(Magnitudes.joined, map(_magnitudes, rows.tables()), Magnitudes(1.0, 0.0))
 
 
-def measuring(rows: Rows) -> tuple[Rows, Callable[[], Magnitudes]]:
-    """The same rows, and what their magnitudes are once somebody has read them all: no pass of its own."""
-    seen = [Magnitudes(1.0, 0.0)]
+def measuring(rows: Rows, measured: Callable[[Magnitudes], None]) -> Rows:
+    """The same rows; `measured` gets their magnitudes in the midst of the first pass over them: no pass of its own."""
+    seen: dict[int, Magnitudes] = {}
 
     def watch(table: Table) -> Table:
-        x = np.asarray(table.columns["x"]).reshape(len(table), -1)
-        y = np.asarray(table.y, dtype=np.float64).reshape(len(table), -1)
-        row = float(np.sqrt(1.0 + np.einsum("ij,ij->i", x, x, dtype=np.float64).max(initial=0.0)))
-        if not math.isfinite(row):
-            finite("x", numbers("x", table.columns["x"]))  # says which row
-        target = float(np.sqrt(np.square(y).sum(1).max(initial=0.0)))
-        seen.append(Magnitudes(row * (1 + 1e-9), target * (1 + 1e-9)))  # rounded up
+        block = int(table.keys[0])
+        if block not in seen:
+            seen[block] = _magnitudes(table)
+            if len(seen) == len(rows.blocks):
+                measured(reduce(Magnitudes.joined, seen.values()))
         return table
 
-    return rows.map(watch, rows.schema, keep=False), lambda: reduce(Magnitudes.joined, seen)
+    return rows.map(watch, rows.schema, keep=False)
 
 
 def largest_residual(objective: LinearObjective, w: Tensor, rows: int, large: Magnitudes, measured: float) -> float:
@@ -78,6 +73,16 @@ def a_priori_distance(objective: LinearObjective, w: Tensor, retained: int, forg
     large, weight = magnitudes(forgotten), float(torch.linalg.vector_norm(w))
     each = large.row * _bounds(objective, weight, large)[0] + objective.l2 * weight
     return doing_nothing_distance(len(forgotten) * each, retained, len(forgotten), objective.l2)
+
+
+def _magnitudes(table: Table) -> Magnitudes:
+    x = np.asarray(table.columns["x"]).reshape(len(table), -1)
+    y = np.asarray(table.y, dtype=np.float64).reshape(len(table), -1)
+    row = float(np.sqrt(1.0 + np.einsum("ij,ij->i", x, x, dtype=np.float64).max(initial=0.0)))
+    if not math.isfinite(row):
+        finite("x", numbers("x", table.columns["x"]))  # says which row
+    target = float(np.sqrt(np.square(y).sum(1).max(initial=0.0)))
+    return Magnitudes(row * (1 + 1e-9), target * (1 + 1e-9))  # rounded up
 
 
 def _bounds(objective: LinearObjective, weight: float, large: Magnitudes) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from expunge.errors import NotConverged, Refused
 from expunge.maths import newton
 from expunge.maths.newton import NewtonSolution
-from expunge.objective.bounds import Magnitudes, largest_residual
+from expunge.objective.bounds import Magnitudes, largest_residual, measuring
 from expunge.objective.linear import LinearObjective
 from expunge.objective.objective import Objective
 from expunge.rows import Rows
@@ -57,20 +57,25 @@ def minimise_within(
     start: Tensor,
     *,
     tolerance: float,
-    large: Magnitudes,
     dense: bool,
     solve: Solve | None = None,
 ) -> NewtonSolution:
     """A point where the *true* gradient's norm is at most `tolerance`: the measured one and all rounding.
 
-    Args:
-        large: bounds the rows' size; the rest as for `minimise`.
+    The bound of rounding is measured on these very rows: features may have been fitted again since the last step, and
+    what bounded the rows then bounds them no longer.
 
     Raises:
         Refused: rounding alone may exceed the tolerance. NotConverged: as for `minimise`.
     """
-    _check_rounding(largest_residual(objective, start, len(rows), large, 0.0), tolerance)
-    solved = minimise(objective, rows, start, tol=MARGIN * tolerance, dense=dense, solve=solve)
+    found: list[Magnitudes] = []
+
+    def measured(large: Magnitudes) -> None:
+        found.append(large)
+        _check_rounding(largest_residual(objective, start, len(rows), large, 0.0), tolerance)  # no solver can mend it
+
+    solved = minimise(objective, measuring(rows, measured), start, tol=MARGIN * tolerance, dense=dense, solve=solve)
+    (large,) = found
     _check_rounding(largest_residual(objective, solved.x, len(rows), large, solved.residual), tolerance)
     return solved
 
