@@ -8,6 +8,7 @@ compose to at most mu, hence to (epsilon, delta).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from expunge.certificate import Basis, Certified, View
 from expunge.errors import InputError, Refused
@@ -35,7 +36,7 @@ class Budget:
             raise InputError(f"epsilon is {self.epsilon}; give one above 0 and at most max_epsilon={self.max_epsilon}.")
         if not 0 < self.delta < 1:
             raise InputError(f"delta is {self.delta}; give a probability, such as 1e-5.")
-        if not self.noise_std > 0:
+        if not 0 < self.noise_std < inf:
             raise InputError(f"noise_std is {self.noise_std}; without noise nothing is certified: try 0.01.")
 
     def mu(self, coordinates: int) -> float:

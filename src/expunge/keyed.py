@@ -14,7 +14,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 Keys = NDArray[np.uint64]
 Purpose = tuple[str | int, ...]
@@ -48,6 +47,8 @@ def uniforms(seed: int, purpose: Purpose, keys: Keys, counter: int = 0) -> NDArr
 
 def normals(seed: int, purpose: Purpose, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Standard normals of `shape`, a function of (seed, purpose) and the position inside the array (for weights)."""
+    from scipy.special import ndtri  # slow to import
+
     where = np.arange(math.prod(shape), dtype=np.uint64)
     return np.asarray(ndtri(uniforms(seed, purpose, where)), dtype=np.float64).reshape(shape)
 

@@ -182,7 +182,7 @@ class ModuleFile(Model):
                 made = _called(found, schema)
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{self.path_name}:{self.name} failed: {type(error).__name__}: {error}.") from error
         if not isinstance(made, nn.Module):
             raise InputError(f"{self.path_name}:{self.name} gave a {type(made).__name__}; a torch module was expected.")

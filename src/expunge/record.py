@@ -16,18 +16,20 @@ import json
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
-
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from expunge.errors import Corrupt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Tree = Any
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
     """The safetensors file that holds this one tensor, named "t"."""
+    import safetensors.torch  # slow to import
+
     return safetensors.torch.save({"t": tensor.detach().cpu().contiguous()})
 
 
@@ -45,6 +47,8 @@ def encode(value: Any, known: Mapping[int, str] | None = None) -> tuple[Tree, di
     Raises:
         TypeError: something in the value is of no storable type.
     """
+    from torch import Tensor  # slow to import
+
     tensors: dict[str, Tensor] = {}
 
     def tree(part: Any) -> Tree:

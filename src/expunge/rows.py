@@ -8,6 +8,7 @@ needs no retained row reads none. `expunge.load` makes rows of files and frames.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from expunge import keyed
 from expunge.errors import DuplicateRows, InputError, SchemaError, UnknownRows
@@ -27,7 +27,7 @@ _DTYPES: Mapping[str, Any] = {"f": np.float64, "i": np.int64, "u": np.uint8, "b"
 
 
 def as_text(names: Iterable[str | int] | Array) -> Array:
-    """Ids or subjects as text, shape (n,).
+    """Ids or subjects as text, shape (n,), in Unicode's form NFC: what looks the same names the same.
 
     Raises:
         InputError: a name is neither text nor an integer, or is empty.
@@ -36,7 +36,11 @@ def as_text(names: Iterable[str | int] | Array) -> Array:
     for place, name in enumerate(given):
         if isinstance(name, bool) or not isinstance(name, str | int | np.integer) or name == "":
             raise InputError(f"Ids and subjects are text or integers; {name!r} stands at place {place}.")
-    return np.array([str(name) for name in given], dtype=TEXT)
+    return np.array([_composed(str(name)) for name in given], dtype=TEXT)
+
+
+def _composed(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
@@ -228,6 +232,8 @@ class Rows:
         if len(tables) == 1:
             return tables[0]
         with_subjects = bool(tables) and tables[0].subjects is not None
+        if any((table.subjects is not None) != with_subjects for table in tables):
+            raise SchemaError("Some rows name their subjects and others do not; give them to all rows, or to none.")
         return Table(
             _joined([t.ids for t in tables], TEXT),
             self.keys,
@@ -260,7 +266,7 @@ class Rows:
             raise SchemaError("These rows have no target y; learning and auditing need one.")
         return _stacked([table.y for table in self.tables() if table.y is not None], self.schema.target)
 
-    def only(self, ids: Iterable[str | int]) -> Rows:
+    def only(self, ids: Iterable[str | int] | str | int) -> Rows:
         """The rows with these ids, in the order of the rows.
 
         Raises:
@@ -268,7 +274,7 @@ class Rows:
         """
         return self.select(_named("id", ids, self.keys))
 
-    def without(self, ids: Iterable[str | int]) -> Rows:
+    def without(self, ids: Iterable[str | int] | str | int) -> Rows:
         """All rows but those with these ids.
 
         Raises:
@@ -276,7 +282,7 @@ class Rows:
         """
         return self.select(~_named("id", ids, self.keys))
 
-    def of_subjects(self, subjects: Iterable[str | int]) -> Rows:
+    def of_subjects(self, subjects: Iterable[str | int] | str | int) -> Rows:
         """Every row of these subjects; a row without a subject is its own.
 
         Raises:
@@ -365,6 +371,8 @@ def _check_numbers(what: str, array: Array, ids: Array) -> None:
 
 
 def _array(name: str, values: Any) -> Array:
+    from torch import Tensor  # slow to import
+
     array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
     if array.ndim == 0:
         raise SchemaError(f"Column {name!r} is a single value; an array with one entry a row was expected.")
@@ -443,13 +451,17 @@ def _stacked(arrays: list[Array], column: Column) -> Array:
 def _check_unique(ids: Array, keys: keyed.Keys) -> None:
     values, counts = np.unique(keys, return_counts=True)
     if len(values) < len(keys):
-        clash = ids[np.isin(keys, values[counts > 1])]
-        raise DuplicateRows(f"Every row needs an id of its own (compared as text); these stand twice: {_some(clash)}.")
+        clash = dict.fromkeys(ids[np.isin(keys, values[counts > 1])].tolist())
+        raise DuplicateRows(
+            f"Every row needs an id of its own (compared as text); these stand twice: {_some(clash)}. "
+            "Leave out what is there twice, or give the rows other ids."
+        )
 
 
-def _named(what: str, names: Iterable[str | int], known: keyed.Keys) -> NDArray[np.bool_]:
+def _named(what: str, names: Iterable[str | int] | str | int, known: keyed.Keys) -> NDArray[np.bool_]:
     """Where `known` (n,) is the key of one of the names; every name must be somewhere."""
-    wanted = sorted({str(name) for name in names})
+    listed = [names] if isinstance(names, str | int) else names  # one id, not its letters
+    wanted = sorted({_composed(str(name)) for name in listed})
     if not wanted:
         raise InputError(f"No {what} was given; name at least one.")
     keys = keyed.keys_of(wanted)

@@ -30,16 +30,30 @@ def test_the_default_is_exact_and_fits_each_kind() -> None:
 
 
 def test_declaring_public_freezes_rounded_statistics() -> None:
-    frozen = tabular(ROWS, statistics="public")
-    assert frozen == declare_public(tabular(ROWS), ROWS)
+    often = ROWS.select(np.zeros(3, dtype=bool))
+    for time in range(5):
+        table = ROWS.table()
+        named = np.array([f"{time}:{place}" for place in range(3)])
+        often = often.and_rows(Rows.of(table.columns, table.y, ids=named.tolist()))
+    frozen = tabular(often, statistics="public")
+    assert frozen == declare_public(tabular(often), often)
     numeric = frozen[1]
     assert isinstance(numeric, Numeric)
     assert numeric.statistics == "public"
     assert numeric.centres == (32.9, 2.33, 5.0)
     assert all(float(f"{scale:.2e}") == scale for scale in numeric.scales)
-    assert frozen[2] == Categorical(("job",), (("a", "b"),))
+    assert frozen[2] == Categorical(("job",), (("a", "b"),), from_rows=True)
+    assert all("forgotten ones among them" in text for feature in frozen[1:] for text in feature.assumptions())
     assert all("declared public" in text for feature in frozen for text in feature.assumptions())
-    assert declare_public(frozen, ROWS) is frozen
+    assert declare_public(frozen, often) is frozen
+
+
+def test_a_level_of_few_rows_is_not_declared_public() -> None:
+    job = np.array(["nurse"] * 5 + ["smith"] * 4 + ["the only duchess"])
+    rows = Rows.of({"job": job}, np.arange(10) % 2)
+    assert tabular(rows, statistics="public") == (Categorical(("job",), (("nurse",),), from_rows=True),)
+    with pytest.raises(InputError, match="names rows rather than groups"):
+        tabular(Rows.of({"job": [f"person {i}" for i in range(10)]}, np.arange(10) % 2), statistics="public")
 
 
 def test_declared_bounds_and_levels_are_public_without_reading() -> None:

@@ -226,4 +226,82 @@ EXACT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + EXACT
+FROZEN = "tests/vault/test_frozen_batch.py"
+LIFE = "tests/vault/test_vault.py"
+PIPELINE = "tests/features/test_pipeline.py"
+
+VAULT = (
+    Mutant(
+        "a batch that changes after a crash",
+        "vault/work.py",
+        "tuple(request for request in parts.pending() if request.batch == batch.number)",
+        "tuple(parts.pending())",
+        FROZEN,
+    ),
+    Mutant(
+        "a resumed batch draws its noise again",
+        "vault/batches.py",
+        'NoiseKey(row["noise"], row["release"])',
+        'NoiseKey.fresh(row["release"])',
+        FROZEN,
+    ),
+    Mutant(
+        "the noise key is kept after the commit",
+        "vault/commit.py",
+        "SET state = 'committed', noise = NULL,",
+        "SET state = 'committed', noise = randomblob(0) || noise,",
+        f"{LIFE}::test_the_noise_key_is_gone_after_the_step",
+        also=("vault/commit.py", "SET noise = zeroblob(length(noise))", "SET noise = noise"),
+    ),
+    Mutant(
+        "the purge settles nothing",
+        "vault/purge.py",
+        "    settle(parts, progress)\n",
+        "",
+        f"{LIFE}::test_the_purge_settles_caches_and_drops_the_old_release",
+    ),
+    Mutant(
+        "the purge leaves the old chunks",
+        "vault/purge.py",
+        "    parts.chunks.keep_only(set(parts.in_use()))\n",
+        "",
+        f"{LIFE}::test_nothing_of_a_forgotten_row_is_left",
+    ),
+    Mutant(
+        "purged is said with a reader in the way",
+        "vault/purge.py",
+        "    if not parts.ledger.truncate_log():\n        return False\n",
+        "    parts.ledger.truncate_log()\n",
+        f"{LIFE}::test_a_reader_delays_purged_and_not_forgotten",
+    ),
+    Mutant(
+        "a contradicted certificate is committed",
+        "vault/outcome.py",
+        "            if not why:\n                return outcome\n",
+        "            return outcome\n",
+        f"{LIFE}::test_a_contradicted_certificate_is_void_and_the_model_learned_again",
+    ),
+    Mutant(
+        "features keep the forgotten rows' statistics",
+        "features/pipeline.py",
+        "states = fitting.without_rows(record.states, fitting.accumulated(self.features, forgotten))",
+        "states = record.states",
+        f"{PIPELINE}::test_after_forgetting_everything_equals_learning_without_the_rows_bit_for_bit",
+    ),
+    Mutant(
+        "exact statistics keep the transcript view",
+        "features/pipeline.py",
+        'view = View.ONE_RELEASE if self.statistics == "exact" else certificate.view',
+        "view = certificate.view",
+        f"{PIPELINE}::test_exact_statistics_limit_a_certificate_to_one_release",
+    ),
+    Mutant(
+        "unchanged weights are signed as forgotten",
+        "vault/outcome.py",
+        "if not isinstance(outcome.certificate, Exact) and record.digest(outcome.release) == record.digest(before):",
+        "if False:",
+        f"{LIFE}::test_unchanged_weights_are_not_signed_as_forgotten",
+    ),
+)
+
+MUTANTS = CERTIFIED_NEWTON + EXACT + VAULT

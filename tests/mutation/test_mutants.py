@@ -44,7 +44,7 @@ def zygote() -> Iterator[Zygote]:
 
 def planted(mutant: Mutant, folder: Path) -> Path:
     """A copy of the package with the bug in it."""
-    shutil.copytree(PACKAGE, folder / "expunge", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, folder / "expunge")
     edits = [(mutant.file, mutant.old, mutant.new, mutant.times)]
     edits += [(*mutant.also, 1)] if mutant.also else []
     for name, old, new, times in edits:
@@ -62,5 +62,5 @@ def test_a_planted_bug_is_caught(mutant: Mutant, zygote: Zygote, tmp_path: Path)
 
 @pytest.mark.parametrize("node", sorted({mutant.caught_by for mutant in MUTANTS}))
 def test_without_a_bug_the_same_test_passes(node: str, zygote: Zygote, tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE, tmp_path / "expunge", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, tmp_path / "expunge")
     assert zygote.run(tmp_path, node) == PASSED

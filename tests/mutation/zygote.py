@@ -11,10 +11,21 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+
+import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+import hypothesis.strategies  # noqa: F401
+import joblib  # noqa: F401
 import numpy as np  # noqa: F401
+import pandas as pd  # noqa: F401
 import pytest
-import scipy.special  # noqa: F401
-import sklearn.linear_model  # noqa: F401
+import safetensors.torch  # noqa: F401
+import scipy.optimize
+import scipy.special
+import scipy.stats  # noqa: F401
+import sklearn.linear_model
+import sklearn.naive_bayes
+import sklearn.neural_network  # noqa: F401
 import torch
 
 torch.set_num_threads(1)
@@ -34,7 +45,7 @@ def run(source: str, node: str) -> int:
     os.environ["PYTHONPATH"] = source
     code = BROKEN
     try:
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", node]))
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", node]))
         if not Path(str(sys.modules["expunge"].__file__)).is_relative_to(source):
             code = BROKEN
     finally:

@@ -27,7 +27,7 @@ from expunge.errors import Refused
 from expunge.maths.privacy import epsilon_of, mu_of
 from expunge.method import Release
 from expunge.record import digest as record_digest
-from expunge.vault import receipts
+from expunge.vault import disclosure, receipts
 from expunge.vault.keys import Keys
 from expunge.vault.receipts import Event, Forgetting, Purging
 
@@ -309,13 +309,13 @@ def test_a_commitment_cannot_be_guessed_without_the_key() -> None:
 
 
 def test_exposure_is_the_distance_over_the_noise_of_both() -> None:
-    moved = receipts.exposure(release(0.0, 0.0), release(0.3, 0.4), replace(CERTIFIED, noise_std=0.1))
+    moved = disclosure.exposure(release(0.0, 0.0), release(0.3, 0.4), replace(CERTIFIED, noise_std=0.1))
     assert moved == pytest.approx(0.5 / (math.sqrt(2) * 0.1), rel=1e-12)
 
 
 @pytest.mark.parametrize("certificate", [EXACT, UNCERTIFIED, replace(CERTIFIED, view=View.ONE_RELEASE)])
 def test_exposure_is_infinite_without_a_guarantee_over_releases(certificate: Certificate) -> None:
-    assert receipts.exposure(release(0.0), release(0.1), certificate) == math.inf
+    assert disclosure.exposure(release(0.0), release(0.1), certificate) == math.inf
 
 
 def test_exposure_is_infinite_where_a_statistic_of_the_features_changed() -> None:
@@ -323,17 +323,17 @@ def test_exposure_is_infinite_where_a_statistic_of_the_features_changed() -> Non
         tensors = {"weights": torch.tensor([weight]).double(), "features/0/mean": torch.tensor([mean]).double()}
         return Release(tensors)
 
-    assert receipts.exposure(piped(0.0, 1.0), piped(0.1, 2.0), CERTIFIED) == math.inf
-    assert receipts.exposure(piped(0.0, 1.0), piped(0.1, 1.0), CERTIFIED) < math.inf
+    assert disclosure.exposure(piped(0.0, 1.0), piped(0.1, 2.0), CERTIFIED) == math.inf
+    assert disclosure.exposure(piped(0.0, 1.0), piped(0.1, 1.0), CERTIFIED) < math.inf
 
 
 def test_exposure_is_infinite_where_more_than_noised_weights_changed() -> None:
-    assert receipts.exposure(release(0.0, mean=1.0), release(0.1, mean=2.0), CERTIFIED) == math.inf
-    assert receipts.exposure(release(0.0), release(0.1, 0.2), CERTIFIED) == math.inf
-    assert receipts.exposure(release(0.0), Release({"v": torch.zeros(1)}), CERTIFIED) == math.inf
+    assert disclosure.exposure(release(0.0, mean=1.0), release(0.1, mean=2.0), CERTIFIED) == math.inf
+    assert disclosure.exposure(release(0.0), release(0.1, 0.2), CERTIFIED) == math.inf
+    assert disclosure.exposure(release(0.0), Release({"v": torch.zeros(1)}), CERTIFIED) == math.inf
     counts = [Release({"n": torch.tensor([n]), "w": torch.zeros(1, dtype=torch.float64)}) for n in (3, 4)]
-    assert receipts.exposure(counts[0], counts[1], CERTIFIED) == math.inf
-    assert receipts.exposure(counts[0], counts[0], CERTIFIED) == 0.0
+    assert disclosure.exposure(counts[0], counts[1], CERTIFIED) == math.inf
+    assert disclosure.exposure(counts[0], counts[0], CERTIFIED) == 0.0
 
 
 # Methods and environments.
@@ -355,7 +355,7 @@ class Outer:
 
 
 def test_a_method_is_described_by_its_name_and_hyperparameters() -> None:
-    told = receipts.described(Outer(0.1, (3, 4), Inner(0.5, "x" * 300), math.inf, math.sqrt))  # type: ignore[arg-type]
+    told = disclosure.described(Outer(0.1, (3, 4), Inner(0.5, "x" * 300), math.inf, math.sqrt))  # type: ignore[arg-type]
     assert told == {
         "name": "Outer",
         "hyperparameters": {
@@ -370,8 +370,8 @@ def test_a_method_is_described_by_its_name_and_hyperparameters() -> None:
 
 
 def test_the_environment_is_text_and_names_no_machine() -> None:
-    made = receipts.environment()
-    assert made == receipts.environment()
+    made = disclosure.environment()
+    assert made == disclosure.environment()
     assert {"python", "torch", "numpy", "expunge", "instructions", "machine"} <= set(made)
     assert all(isinstance(value, str) and value for value in made.values())
     assert platform.node() not in made.values()

@@ -23,7 +23,7 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.sisa import Sisa
 from expunge.noise import NoiseKey, add_noise
 from expunge.rows import Array, Rows
-from expunge.vault import Vault, receipts
+from expunge.vault import Vault, disclosure, receipts
 from expunge.vault.keys import Keys
 from expunge.vault.replay import DRAWS, Answer, Newest, plausible_lengths, replay
 from expunge.vault.verify import Verified, opens, verify_chain
@@ -223,10 +223,10 @@ def test_before_the_purge_nothing_is_compared() -> None:
 
 
 def test_a_difference_elsewhere_is_not_comparable_and_equality_is_equal_anywhere() -> None:
-    elsewhere = {**receipts.environment(), "instructions": "of another machine"}
+    elsewhere = {**disclosure.environment(), "instructions": "of another machine"}
     vault = shown(Mean(), rows=ROWS.without(["r7"]))
     vault = replace(vault, held=replace(vault.held, cache=moment(vault.rows())))
-    assert replay(told(vault, environment=receipts.environment())).answer is Answer.DIFFERENT
+    assert replay(told(vault, environment=disclosure.environment())).answer is Answer.DIFFERENT
     found = replay(told(vault, environment=elsewhere))
     assert found.answer is Answer.NOT_COMPARABLE
     assert "environment" in found.why
@@ -302,7 +302,7 @@ def test_certified_newton_replays_and_a_model_of_other_rows_does_not() -> None:
     def vault(state: Any, held: Rows) -> Shown:
         digest = records.digest(method.release(state))
         return Shown(
-            method, 0, held, state, Newest("v", 2, digest, True, step.certificate, receipts.environment(), digest)
+            method, 0, held, state, Newest("v", 2, digest, True, step.certificate, disclosure.environment(), digest)
         )
 
     assert replay(vault(settled, retained)).answer is Answer.EQUAL

@@ -54,6 +54,12 @@ class Band:
         reach = float(stdtrit(self.count - 1, (1 + LEVEL) / 2)) * self.spread * math.sqrt(1 + 1 / self.count)
         return min(self.low, self.mean - reach), max(self.high, self.mean + reach)
 
+    @property
+    def share(self) -> tuple[float, float]:
+        """`interval` of a statistic that lies in [0, 1], such as an area under a curve."""
+        low, high = self.interval
+        return max(0.0, low), min(1.0, high)
+
 
 def accuracy(log_p: Floats, y: Integers) -> float:
     """Share of rows whose most probable class is y."""

@@ -94,7 +94,8 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
     figures = f"AUC {auc.after:.3f}"
     if auc.null is None:
         return f"Membership attack: {figures}, with no band to judge it by ({references} references; 2 or more needed)."
-    figures += f"; retrained models {auc.null.low:.3f} to {auc.null.high:.3f}"
+    low, high = auc.null.share
+    figures += f"; 99 % of retrained models {low:.3f} to {high:.3f}"
     figures += "" if auc.before is None else f"; doing nothing {auc.before:.3f}"
     if RECOGNISED in raised:
         return f"The forgotten rows are still recognised ({figures})."

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli import auditing, demo, forgetting, inspecting, learning, proving, serving
-from expunge.cli.output import UsageError, note, say
+from expunge.cli.output import UsageError, in_one_line, note, say
 from expunge.errors import ExpungeError
 
 app = typer.Typer(
@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments, prog_name="expunge")
     except UsageError as error:
-        note(f"Error: {error}")
+        note(f"Error: {in_one_line(error)}")
         sys.exit(2)
     except (ExpungeError, OSError) as error:
-        note(f"Error: {error}")
+        note(f"Error: {in_one_line(error)}")
         sys.exit(1)

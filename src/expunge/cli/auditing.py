@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expunge.cli import files
 from expunge.cli.options import Json, KeyFile, References, TestFile
 from expunge.cli.output import UsageError, note, progress, say
 
@@ -54,13 +55,14 @@ def audit(
     """
     if (vault is None) == (before is None and after is None):
         raise UsageError("Give a VAULT, or --before A --after B --rows FILE; one of the two.")
+    files.check_place(out)
     if vault is not None:
         found = _live(vault, test, references, key_file)
         name = vault.name
     else:
         if before is None or after is None or rows is None or (ids is None) == (ids_file is None):
             raise UsageError("Two checkpoints need --before A --after B --rows FILE, and --ids or --ids-file.")
-        wanted = ids_file.read_text().split() if ids_file else [name.strip() for name in (ids or "").split(",")]
+        wanted = files.read_names(ids_file) if ids_file else [name.strip() for name in (ids or "").split(",")]
         found = _checkpoints([before, after, *(retrained or [])], rows, (target, id), wanted, test, model)
         name = after.name
     if out is not None:
@@ -78,7 +80,6 @@ def _live(vault: Path, test: Path | None, references: int, key_file: Path | None
     """Audit what the vault serves now: a replay of its newest state, and K models retrained on its rows."""
     from expunge.audits.audit import Claim
     from expunge.audits.live_audit import audit_live
-    from expunge.cli import files
     from expunge.vault import Vault
     from expunge.vault.replay import Answer, replay
 
@@ -110,7 +111,6 @@ def _checkpoints(
 ) -> Audit:
     """Audit the second checkpoint beside the first, and beside those retrained without the rows."""
     from expunge.audits.checkpoints import audit_models, read_checkpoint
-    from expunge.cli import files
 
     source = files.Source(columns[0], columns[1], None)
     given = files.read_rows(rows, source)

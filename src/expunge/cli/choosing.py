@@ -112,24 +112,52 @@ def _method_in(module: ModuleType, name: str) -> type[Method[Any]]:
 
 def _own(spec: str) -> Any:
     """The Method class or instance at `path.py:name`."""
-    from expunge.method import Method
-
     path, _, attribute = spec.rpartition(":")
+    if not path:
+        raise UsageError(f"--method {spec!r} names a file and nothing in it: give path.py:name.")
     file = Path(path)
     if not file.is_file():
         raise UsageError(
             f"--method {spec!r}: there is no file {path!r}; give path.py:name, or one of {', '.join(names())}."
         )
+    module = _executed(spec, file)
+    if attribute not in vars(module):
+        known = [name for name, value in vars(module).items() if _is_method(value)]
+        raise UsageError(f"--method {spec!r}: {path!r} defines no {attribute!r}{suggestion(attribute, known)}")
+    found = vars(module)[attribute]
+    if not _is_method(found):
+        raise UsageError(
+            f"--method {spec!r}: {attribute!r} in {path!r} is no Method. A dataclass that subclasses expunge.Method "
+            f"and defines its four functions was expected, or an instance of one."
+        )
+    return found
+
+
+def _is_method(value: Any) -> bool:
+    """Whether this is a Method, or a class of which there can be one."""
+    from expunge.method import Method
+
+    cls = value if isinstance(value, type) else type(value)
+    return issubclass(cls, Method) and dataclasses.is_dataclass(cls) and not inspect.isabstract(cls)
+
+
+def _executed(spec: str, file: Path) -> ModuleType:
+    """The file as a module; nothing of it stays where it fails."""
     source = importlib.util.spec_from_file_location(file.stem, file)
     if source is None or source.loader is None:
-        raise UsageError(f"--method {spec!r}: {path!r} is not a Python file.")
-    module = importlib.util.module_from_spec(source)
+        raise UsageError(f"--method {spec!r}: {str(file)!r} is not a Python file.")
+    module, before = importlib.util.module_from_spec(source), sys.modules.get(file.stem)
     sys.modules[file.stem] = module  # dataclasses and typing look their module up by name
-    source.loader.exec_module(module)
-    found = getattr(module, attribute, None)
-    if isinstance(found, Method) or (isinstance(found, type) and issubclass(found, Method)):
-        return found
-    raise UsageError(f"--method {spec!r}: {attribute!r} in {path!r} is no Method.")
+    try:
+        source.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[file.stem]
+        if before is not None:
+            sys.modules[file.stem] = before
+        raise UsageError(
+            f"--method {spec!r}: {str(file)!r} cannot be imported, {type(error).__name__}: {error}. Mend the file."
+        ) from error
+    return module
 
 
 def _fact(text: str, key: str) -> str:

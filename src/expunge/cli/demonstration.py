@@ -92,7 +92,13 @@ def play(scene: Scene, folder: Path, references: int, tell: Tell) -> list[Findin
 
     def auditor(step: Step) -> AuditSummary:
         audit = audit_step(
-            step, data.test, references=references, scratch=vault.scratch, warm=_warm(step), progress=tell
+            step,
+            data.test,
+            references=references,
+            scratch=vault.scratch,
+            jobs=2,
+            warm=_warm(step),
+            progress=tell,
         )
         findings.append((scene.label, words, audit))
         return audit.summary()

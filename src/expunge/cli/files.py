@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expunge.cli.output import UsageError
-from expunge.errors import InputError
+from expunge.errors import Corrupt, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from expunge.rows import Rows, Schema, Table
     from expunge.vault import Vault
-
-NAME = "columns.json"
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,23 @@ class Source:
 
     @classmethod
     def of(cls, vault: Path) -> Source:
-        """What was kept at `learn`; nothing, where a program made the vault."""
-        file = vault / NAME
-        return cls(**json.loads(file.read_text())) if file.is_file() else cls(None, None, None)
+        """What was kept at `learn`; nothing, where a program made the vault.
 
-    def write(self, vault: Path) -> None:
-        """Keep the names with the vault."""
-        (vault / NAME).write_text(json.dumps(dataclasses.asdict(self)) + "\n")
+        Raises:
+            Corrupt: the file is damaged.
+        """
+        from expunge.vault.opened import COLUMNS
+
+        file = vault / COLUMNS
+        if not file.is_file():
+            return cls(None, None, None)
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise Corrupt(
+                f"{file} is damaged; a JSON object with target, id and subject, each the name of a column or null, was "
+                f"expected: restore it from a backup, or write it again."
+            ) from error
 
     def given(self, target: str | None, id: str | None, subject: str | None) -> Source:  # noqa: A002
         """These names, where a command gives others those."""
@@ -60,7 +68,8 @@ def read_rows(path: Path, source: Source, classes: str | None = None) -> Rows:
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     declared = int(names[0]) if names and len(names) == 1 and names[0].isdecimal() else names
-    return rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, classes=declared)
+    rows = rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, classes=declared)
+    return _not_empty(rows, path)
 
 
 def read_like(path: Path, source: Source, schema: Schema) -> Rows:
@@ -68,7 +77,7 @@ def read_like(path: Path, source: Source, schema: Schema) -> Rows:
     from expunge.load import rows_from_file
 
     rows = rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, schema=schema)
-    return only_columns(rows, schema)
+    return only_columns(_not_empty(rows, path), schema)
 
 
 def read_test(path: Path, vault: Vault) -> Rows:
@@ -80,7 +89,31 @@ def read_unlabelled(path: Path, source: Source, schema: Schema) -> Rows:
     """Rows to predict: the target may be absent, and is left out."""
     from expunge.load import rows_from_file
 
-    return only_columns(rows_from_file(_existing(path), id=source.id, schema=schema), schema)
+    return only_columns(_not_empty(rows_from_file(_existing(path), id=source.id, schema=schema), path), schema)
+
+
+def read_names(path: Path) -> list[str]:
+    """Ids from a text file, one a line.
+
+    Raises:
+        UsageError: there is no such file. InputError: it is not text.
+    """
+    try:
+        lines = _existing(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text ({error}); one id a line was expected.") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def check_place(out: Path | None) -> None:
+    """Before the work whose result is to be written to `out`: there is a folder for it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        told = "is a folder" if out.is_dir() else f"would be in the folder {out.parent}, which does not exist"
+        raise UsageError(f"--out {out} {told}: name a file in a folder that does.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -114,6 +147,12 @@ def only_columns(rows: Rows, schema: Schema) -> Rows:
         return dataclasses.replace(table, columns={name: table.columns[name] for name in wanted})
 
     return rows.map(select, narrow, keep=False)
+
+
+def _not_empty(rows: Rows, path: Path) -> Rows:
+    if not len(rows):
+        raise InputError(f"{path} holds no rows; a line with the names of the columns, then rows, were expected.")
+    return rows
 
 
 def _existing(path: Path) -> Path:

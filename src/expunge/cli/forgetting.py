@@ -16,7 +16,7 @@ from expunge.cli.output import UsageError, progress, say, show_json
 if TYPE_CHECKING:
     from expunge.audits import Audit, AuditSummary, Step
     from expunge.rows import Rows
-    from expunge.vault.work import Done
+    from expunge.vault import Done
 
 
 def request(
@@ -40,7 +40,7 @@ def request(
 
     if sum(given is not None for given in (ids, ids_file, subjects)) != 1:
         raise UsageError("Give exactly one of --ids, --ids-file and --subjects.")
-    named = ids_file.read_text().splitlines() if ids_file else (ids or "").split(",")
+    named = files.read_names(ids_file) if ids_file else (ids or "").split(",")
     wanted = [name.strip() for name in named if name.strip()]
     owners = None if subjects is None else [name.strip() for name in subjects.split(",") if name.strip()]
     with Vault.open(vault, key_file=key_file) as opened:
@@ -72,6 +72,7 @@ def work(
         raise UsageError("--audit needs --test FILE: rows that were never learned.")
     if out is not None and not audit:
         raise UsageError("--out is for the report of an audit: add --audit --test FILE.")
+    files.check_place(out)
     audits: list[tuple[str, str, Audit]] = []
     with progress() as tell, Vault.open(vault, key_file=key_file) as opened:
         auditor = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expunge.cli.options import Json, KeyFile, RowsFile, VaultPath
-from expunge.cli.output import note, progress, say, show_json
+from expunge.cli.output import UsageError, note, progress, say, show_json
 from expunge.cli.tables import Statistics
 
 if TYPE_CHECKING:
@@ -77,15 +78,18 @@ def learn(
 
     declared = tables.Declared(statistics, bounds or [], levels or [], mu)
     chosen = choosing.choose(method, parse(settings or []), model)
+    if target is None and ".py" not in method and not rows.is_dir():
+        raise UsageError(f"--target COL is missing: {method} learns to predict a column, and only images have none.")
     source = files.Source(target, id, subject)
     given = files.read_rows(rows, source, classes)
     whole = tables.over_a_table(chosen, given, declared)
     start = None if weights is None else files.read_weights(weights)
     with (
         progress() as tell,
-        Vault.create(vault, given, whole, seed=seed, key_file=key_file, weights=start, progress=tell) as made,
+        Vault.create(
+            vault, given, whole, seed=seed, key_file=key_file, weights=start, columns=asdict(source), progress=tell
+        ) as made,
     ):
-        source.write(vault)
         report = made.status()
     if whole is not chosen:
         note(tables.said_of(declared))

@@ -39,6 +39,13 @@ def note(*lines: str) -> None:
         sys.stderr.write(f"{line}\n")
 
 
+def in_one_line(error: Exception) -> str:
+    """What went wrong; of the operating system, its words and the file that they are about."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return " ".join(str(error).split())
+
+
 def show_json(value: Any) -> None:
     """`value` as JSON on standard output."""
     say(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from expunge.cli.files import check_place
 from expunge.cli.options import Json, KeyFile, VaultPath
 from expunge.cli.output import UsageError, in_words, say, show_fields, show_json
 from expunge.errors import VerificationError
@@ -44,6 +45,7 @@ def receipt(
     """
     from expunge.vault import Vault
 
+    check_place(out)
     with Vault.open(vault, key_file=key_file) as opened:
         envelope = opened.receipt(number, event)
     _write(json_module.dumps(envelope, indent=2) + "\n", out)
@@ -53,6 +55,7 @@ def public_key(vault: VaultPath, out: Out = None, key_file: KeyFile = None) -> N
     """Write the public key that verifies a vault's receipts, in PEM."""
     from expunge.vault import Vault
 
+    check_place(out)
     with Vault.open(vault, key_file=key_file) as opened:
         pem = opened.public_key()
     _write(pem.decode(), out)
@@ -78,10 +81,10 @@ def verify(
         raise UsageError("--replay needs --vault VAULT: only the vault can execute its state again.")
     try:
         envelope = json_module.loads(file.read_text())
-    except ValueError as error:
-        raise VerificationError(f"{file} is no receipt: it is not JSON.") from error
+    except (ValueError, RecursionError) as error:
+        raise VerificationError(f"{file} is no receipt: it is not JSON. Ask for the file that was signed.") from error
     found = verified(envelope, key.read_bytes())
-    answer = _replayed(vault, key_file) if replay and vault is not None else None
+    answer = _replayed(vault, key_file, found) if replay and vault is not None else None
     report = _report(found) | ({} if answer is None else {"replay": answer[0], "replay_why": answer[1]})
     if json:
         show_json(report)
@@ -114,12 +117,12 @@ def _report(found: Verified) -> dict[str, Any]:
     }
 
 
-def _replayed(vault: Path, key_file: Path | None) -> tuple[str, str]:
+def _replayed(vault: Path, key_file: Path | None, receipt: Verified) -> tuple[str, str]:
     from expunge.vault import Vault
     from expunge.vault.replay import replay
 
     with Vault.open(vault, key_file=key_file) as opened:
-        found = replay(opened)
+        found = replay(opened, receipt)
     return str(found.answer), found.why
 
 

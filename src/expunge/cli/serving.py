@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from expunge.cli import files
 from expunge.cli.options import Json, KeyFile, RowsFile, VaultPath
 from expunge.cli.output import say, show_json
 
@@ -30,9 +31,9 @@ def predict(
 
     A target column in the file is not looked at.
     """
-    from expunge.cli import files
     from expunge.vault import Vault
 
+    files.check_place(out)
     with Vault.open(vault, key_file=key_file) as opened:
         schema = opened.schema
         given = files.read_unlabelled(rows, files.Source.of(vault).given(None, id, None), schema)

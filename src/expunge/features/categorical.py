@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from expunge.errors import InputError, SchemaError
 from expunge.features.accumulators import Levels
-from expunge.features.feature import Feature, Fitted, State, check_columns, column
+from expunge.features.feature import Feature, Fitted, State, check_columns, column, public_note
 from expunge.noise import NoiseKey
 from expunge.rows import TEXT, Array
 
@@ -26,12 +26,14 @@ class Categorical(Feature):
     Args:
         columns: names of the columns.
         levels: the declared public levels of each column, or () to take exactly those of the rows, sorted as text.
+        from_rows: whether declared levels were read from rows (`declare_public`); it is told.
         other: adds a column for levels outside the vocabulary and missing values; without it they are all zeros.
     """
 
     columns: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...] = ()
     other: bool = False
+    from_rows: bool = False
 
     def __post_init__(self) -> None:
         check_columns("Categorical", self.columns)
@@ -67,9 +69,9 @@ class Categorical(Feature):
 
     def assumptions(self) -> tuple[str, ...]:
         """What is declared of the levels."""
-        names = ", ".join(self.columns)
         if self.levels:
-            return (f"declared public: levels of column(s) {names}",)
+            return (public_note("levels", self.columns, self.from_rows),)
+        names = ", ".join(self.columns)
         return (f"levels of column(s) {names} are exactly those in use: two releases together may give a row away",)
 
 

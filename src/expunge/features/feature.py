@@ -64,6 +64,14 @@ class Feature(ABC):
         """What a certificate on these features assumes, in words."""
 
 
+def public_note(what: str, columns: tuple[str, ...], from_rows: bool) -> str:
+    """How an assumption speaks of public statistics: given by the user, or read from rows by `declare_public`."""
+    note = f"declared public: {what} of column(s) {', '.join(columns)}"
+    if not from_rows:
+        return note
+    return f"{note}, read once from the rows first learned, forgotten ones among them: both worlds are given them"
+
+
 def plus(a: State, b: State) -> State:
     """The accumulators of the rows of both; () counts no row."""
     if not a or not b:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from expunge.errors import InputError, SchemaError
 from expunge.features.accumulators import UNIT, Moments
-from expunge.features.feature import STATISTICS, Feature, Fitted, State, check_columns, column
+from expunge.features.feature import STATISTICS, Feature, Fitted, State, check_columns, column, public_note
 from expunge.noise import NoiseKey, add_noise
 from expunge.rows import Array
 
@@ -44,6 +44,7 @@ class Numeric(Feature):
         bounds: for "public" without centres, and for "noised": (low, high) a column. Values are clipped to them;
             public bounds map to [-1, 1].
         indicator: adds a column a number that is 1 where the value is missing.
+        from_rows: for "public": whether centres and scales were read from rows (`declare_public`); it is told.
         mu: for "noised": the Gaussian-DP budget of these statistics. max_batch: for "noised": how many forgotten
             rows a step that budget covers.
     """
@@ -56,6 +57,7 @@ class Numeric(Feature):
     indicator: bool = False
     mu: float = 0.0
     max_batch: int = 1
+    from_rows: bool = False
 
     def __post_init__(self) -> None:
         check_columns("Numeric", self.columns)
@@ -131,10 +133,10 @@ class Numeric(Feature):
         match self.statistics:
             case "public":
                 what = "bounds" if self.bounds else "centre and scale"
-                return (f"declared public: {what} of column(s) {names}",)
+                return (public_note(what, self.columns, self.from_rows),)
             case "noised":
                 return (
-                    f"declared public: bounds of column(s) {names}",
+                    public_note("bounds", self.columns, False),
                     f"mean and scale of column(s) {names} are noised: mu {self.mu:g} for {self.max_batch} rows a step",
                 )
             case _:

@@ -28,6 +28,7 @@ from expunge.noise import NoiseKey
 from expunge.rows import Array, Rows
 
 PREFIX = "features/"
+FRESH = "Noised statistics are drawn anew for every release: equal bit for bit under one key, else in distribution."
 
 
 @runtime_checkable
@@ -109,7 +110,10 @@ class Pipeline(Method[PipelineRecord]):
         check_step(retained, forgotten)
         states = fitting.without_rows(record.states, fitting.accumulated(self.features, forgotten))
         before = fitting.mapped(self.features, record.fitted, forgotten)
-        forms, after = self._refitted(record, states, retained, noise)
+        if len(forgotten):
+            forms, after = self._refitted(record, states, retained, noise)
+        else:  # noised statistics would be drawn anew
+            forms, after = record.fitted, fitting.mapped(self.features, record.fitted, retained)
         step = self.method.forget(record.inner, after, before, noise=noise)
         return replace(
             step,
@@ -206,12 +210,17 @@ class Pipeline(Method[PipelineRecord]):
         return forms, after
 
     def _certificate(self, certificate: Certificate, changed_rows: int) -> Certificate:
-        notes = tuple(note for feature in self.features for note in feature.assumptions())
+        notes = declared(self)
         match certificate:
             case Uncertified():
                 return certificate
             case Exact():
-                return replace(certificate, assumptions=(*certificate.assumptions, *notes))
+                drawn = (FRESH,) if self._noised() else ()
+                return replace(
+                    certificate,
+                    conditions=(*certificate.conditions, *drawn),
+                    assumptions=(*certificate.assumptions, *notes),
+                )
             case Certified():
                 return self._composed(
                     replace(certificate, assumptions=(*certificate.assumptions, *notes)), changed_rows
@@ -227,7 +236,7 @@ class Pipeline(Method[PipelineRecord]):
             return replace(certificate, view=view)
         # mu lies a little under its epsilon's curve, which pays for machine noise: epsilon is composed from the curve.
         whole = privacy.compose([privacy.mu_of(certificate.epsilon, certificate.delta), share])
-        epsilon = privacy.epsilon_of(whole, certificate.delta)
+        epsilon = max(certificate.epsilon, privacy.epsilon_of(whole, certificate.delta))
         return replace(certificate, view=view, mu=privacy.compose([certificate.mu, share]), epsilon=epsilon)
 
     def _noised(self) -> list[Numeric]:
@@ -268,6 +277,13 @@ def offers(method: Method[Any], protocol: type) -> bool:
     if protocol is Checkable and method.statistics == "noised":
         return False
     return offers(method.method, protocol)
+
+
+def declared(method: Method[Any]) -> tuple[str, ...]:
+    """What any certificate on a method's features assumes, in words; nothing where it has none."""
+    if not isinstance(method, Pipeline):
+        return ()
+    return tuple(note for feature in method.features for note in feature.assumptions())
 
 
 def _inner(release: Release) -> Release:

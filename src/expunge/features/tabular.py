@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from expunge.errors import InputError, SchemaError
+from expunge.features.accumulators import Accumulator, Levels
 from expunge.features.categorical import Categorical
 from expunge.features.feature import STATISTICS, Feature
 from expunge.features.fitting import accumulated
@@ -17,6 +18,7 @@ from expunge.rows import Rows, Schema
 
 Features = tuple[Feature, ...]
 IMAGE_DIMENSIONS = 2
+COMMON = 5  # rows that a level must have to be declared public unseen
 
 
 def tabular(
@@ -78,7 +80,12 @@ def declare_public(features: Features, rows: Rows) -> Features:
     """The same features with their statistics read once from the rows and declared public from now on.
 
     Centres and scales are rounded to three digits, so that no single row shows in them as the extreme of a range
-    would; levels are those seen. That none of this is private is the user's word: the certificate lists it.
+    would; levels are those of at least `COMMON` rows. What is declared stays in the method, on every release and on
+    every receipt, whoever is forgotten later: a level of one row, a name say, must not be among it. That none of the
+    rest is private is the user's word: the certificate lists it.
+
+    Raises:
+        InputError: a column has no level of so many rows.
     """
     if all(feature.statistics == "public" for feature in features):
         return features
@@ -89,9 +96,10 @@ def declare_public(features: Features, rows: Rows) -> Features:
             case Numeric(statistics="exact"):
                 fitted = feature.fit(state, None, "")
                 centres, scales = (tuple(_digits(v) for v in fitted[name].tolist()) for name in ("centre", "scale"))
-                frozen.append(replace(feature, statistics="public", centres=centres, scales=scales))
+                frozen.append(replace(feature, statistics="public", centres=centres, scales=scales, from_rows=True))
             case Categorical(levels=()):
-                frozen.append(replace(feature, levels=feature.fit(state, None, "")["levels"]))
+                levels = [_common(name, part) for name, part in zip(feature.columns, state, strict=True)]
+                frozen.append(replace(feature, levels=tuple(levels), from_rows=True))
             case _:
                 frozen.append(feature)
     return tuple(frozen)
@@ -133,6 +141,18 @@ def _categorical(names: Sequence[str], levels: Mapping[str, tuple[str, ...]], ot
     if declared:
         features.append(Categorical(declared, tuple(levels[name] for name in declared), other=other))
     return features
+
+
+def _common(name: str, counted: Accumulator) -> tuple[str, ...]:
+    """The levels of at least `COMMON` rows, sorted as text."""
+    counts = counted.counts if isinstance(counted, Levels) else {}
+    common = tuple(level for level in sorted(counts) if counts[level] >= COMMON)
+    if not common:
+        raise InputError(
+            f"No level of column {name!r} is that of {COMMON} rows or more, so it names rows rather than groups of "
+            "them: leave it out, declare its levels yourself, or keep statistics exact."
+        )
+    return common
 
 
 def _digits(value: float) -> float:

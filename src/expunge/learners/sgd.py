@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from expunge import keyed
-from expunge.errors import InputError, NotConverged
+from expunge.errors import ExpungeError, InputError, NotConverged
 from expunge.keyed import Purpose
 from expunge.learners.inputs import in_key_order, numbers, target
 from expunge.learners.learner import Learner, Training, one_thread, schema_of, settings_of
@@ -115,6 +115,8 @@ class Sgd(Learner):
                 for batch in _batches(order, self.batch_size, module):
                     with guard:
                         scores = _scores(module, {name: column[batch] for name, column in inputs.items()})
+                    if not scores.requires_grad:
+                        raise InputError("The module's scores do not depend on its weights, so it cannot be trained.")
                     y = loss.targets(given[batch], scores.shape[1], dtype)
                     slopes = torch.autograd.grad(loss.values(scores, y).mean(), parameters, materialize_grads=True)
                     gradient = torch.cat([slope.reshape(-1) for slope in slopes])
@@ -248,10 +250,18 @@ def _scores(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     """The module's scores (m, k).
 
     Raises:
-        InputError: the scores have another shape.
+        InputError: the module fails, or the scores have another shape.
     """
-    made = module(**inputs)
-    scores: Tensor = getattr(made, "logits", made)
+    try:
+        made = module(**inputs)
+    except ExpungeError:
+        raise
+    except Exception as error:
+        given = ", ".join(f"{name} {tuple(column.shape)}" for name, column in inputs.items())
+        raise InputError(f"The module failed on {given}: {type(error).__name__}: {error}.") from error
+    scores = getattr(made, "logits", made)
+    if not isinstance(scores, Tensor):
+        raise InputError(f"The module gave a {type(scores).__name__}; a tensor of scores (rows, outputs) was expected.")
     scores = scores[:, None] if scores.ndim == 1 else scores
     if scores.ndim != 2:
         raise InputError(f"The module gave scores of shape {tuple(scores.shape)}; (rows, outputs) was expected.")

@@ -17,6 +17,7 @@ from expunge.load.image_folder import rows_from_images
 from expunge.load.target import Classes
 from expunge.rows import Rows, Schema
 
+NOT_A_NUMBER = ("", "nan", "NaN")
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")
 
 
@@ -57,7 +58,7 @@ def rows_from_file(path: Path | str, **how: Unpack[Reading]) -> Rows:
 
 
 def rows_from_csv(path: Path | str, **how: Unpack[Reading]) -> Rows:
-    """Rows from a CSV file with a header: see `rows_from_frame`. Only an empty cell is missing; "None" is a level."""
+    """Rows from a CSV file with a header: see `rows_from_frame`. An empty cell and "nan" are missing, "None" is not."""
     return _rows(_csv, Path(path), how)
 
 
@@ -75,7 +76,9 @@ def _rows(read: Callable[[Path, Sequence[str]], pd.DataFrame], path: Path, how: 
         frame = read(path, texts)
     except ImportError as error:
         raise InputError("Parquet needs pyarrow: install the extra with pip install 'expunge[data]'.") from error
-    except (ValueError, OSError) as error:
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path} is empty; a line with the names of the columns, then rows, were expected.") from error
+    except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return rows_from_frame(frame, **how)
 
@@ -97,7 +100,7 @@ def _csv(path: Path, texts: Sequence[str]) -> pd.DataFrame:
         path,
         sep="\t" if ".tsv" in path.suffixes else ",",
         keep_default_na=False,
-        na_values=[""],
+        na_values=list(NOT_A_NUMBER),
         dtype=dict.fromkeys(texts, "str"),
         skipinitialspace=True,
         low_memory=False,  # a column's type must not depend on how the file is cut into pieces

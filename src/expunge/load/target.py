@@ -11,6 +11,7 @@ from expunge.rows import Array
 
 Classes = int | Sequence[str] | None
 SHOWN = 5
+MOSTLY = 0.5  # a target with less text than that is one of numbers
 
 
 def coded(y: Array, classes: Classes, ids: Array) -> tuple[Array, Classes]:
@@ -32,10 +33,25 @@ def coded(y: Array, classes: Classes, ids: Array) -> tuple[Array, Classes]:
         rows = ids[missing.reshape(len(y), -1).any(axis=1)]
         raise InputError(f"The target is missing in {len(rows)} row(s), ids {_some(rows)}: leave these rows out.")
     if y.dtype.kind == "T":
+        _check_meant_as_text(y, classes, ids)
         return _codes(y, names), names
     if names and y.ndim == 1 and all(_number(name) is not None for name in names):
         return _codes_of_numbers(y, names), names
     return y, classes
+
+
+def _check_meant_as_text(y: Array, classes: Classes, ids: Array) -> None:
+    """Raise `SchemaError` where a target of numbers holds text: numbers were declared, or most of it is numbers."""
+    if classes is not None and not isinstance(classes, int | np.integer):
+        return
+    text = np.array([_number(value) is None for value in y.ravel().tolist()]).reshape(len(y), -1)
+    if text.any() and (classes is not None or text.mean() < MOSTLY):
+        values = y.reshape(len(y), -1)[text]
+        raise SchemaError(
+            f"The target holds text in {len(values)} place(s) ({_some(sorted(set(values.tolist())))}, rows "
+            f"{_some(ids[text.any(axis=1)])}), and numbers were expected: mend or leave out these rows, or declare the "
+            f"names of its classes."
+        )
 
 
 def _codes(y: Array, names: Sequence[str] | None) -> Array:

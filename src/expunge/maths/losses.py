@@ -297,7 +297,8 @@ def _column(y: Tensor, outputs: int) -> Tensor:
     shaped = y[:, None] if y.ndim == 1 else y
     if shaped.ndim != 2 or shaped.shape[1] != outputs:
         raise InputError(
-            f"y has rows of shape {tuple(y.shape[1:])} and the model has {outputs} outputs: they must agree."
+            f"y has rows of shape {tuple(y.shape[1:])} and the model has {outputs} outputs: they must agree. Take "
+            "the loss for this target (cross_entropy for classes), or declare the target as numbers (classes=0)."
         )
     return shaped
 

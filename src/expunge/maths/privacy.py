@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-import torch
 from scipy.special import erfcx, ndtr
-from torch import Tensor
 
 from expunge.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALL_MU = 1e-5  # below, the difference of two Mills ratios is taken by its derivative
 
@@ -164,7 +166,7 @@ def two_release_exposure(before: Tensor, after: Tensor, noise_std: float) -> flo
     square exceeds that of the centres by their dimension: an upward estimate.
     """
     _check_nonnegative("noise_std", noise_std)
-    moved = float(torch.linalg.vector_norm((before - after).double()))
+    moved = float(before.double().dist(after.double()))
     if moved == 0:
         return 0.0
     return moved / (math.sqrt(2) * noise_std) if noise_std > 0 else math.inf

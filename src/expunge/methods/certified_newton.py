@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -93,7 +94,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
 
     def __post_init__(self) -> None:
         self._budget()
-        if not self.l2 > 0:
+        if not 0 < self.l2 < inf:
             raise InputError(f"l2 is {self.l2}; the bound divides by it: give a positive one, such as 1e-3.")
         if self.loss not in LOSSES:
             raise InputError(f"The loss is {self.loss!r}; a certificate needs a convex one of {', '.join(LOSSES)}.")

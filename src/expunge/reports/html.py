@@ -77,7 +77,7 @@ def render(
             "before": ("before", "before (doing nothing)"),
             "after": ("after", "after forgetting"),
             "again": ("again", "retrained without the rows"),
-            "band": ("band", "models that never saw them"),
+            "band": ("band", "99 % of models that never saw them"),
             "after: cold": ("after", "against learning again"),
             "again: warm": ("again", "against learning on from the old model"),
         },

@@ -20,7 +20,7 @@ HEADINGS = (
     "speed-up (cold / warm)",
     "accuracy before / after / retrained",
     "distance, share of doing nothing",
-    "attack AUC (retrained models)",
+    "attack AUC (99 % of retrained models)",
 )
 
 
@@ -170,8 +170,8 @@ def _row(label: str, request: str, audit: Audit) -> ReportRow:
         distance_what="" if apart is None else apart.what,
         auc=None if attack is None else attack.auc.after,
         auc_before=None if attack is None else attack.auc.before,
-        null_low=None if band is None else band.low,
-        null_high=None if band is None else band.high,
+        null_low=None if band is None else band.share[0],
+        null_high=None if band is None else band.share[1],
         auc_has_power=attack is not None and NO_POWER not in audit.flags,
         contradictions=audit.contradictions,
         flags=audit.flags,

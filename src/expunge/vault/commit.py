@@ -16,7 +16,7 @@ from expunge.errors import InputError, Resurrection
 from expunge.features import offers
 from expunge.method import Release, Settles
 from expunge.rows import Table
-from expunge.vault import receipt_chain, receipts, sources
+from expunge.vault import disclosure, receipt_chain, receipts, sources
 from expunge.vault.batches import Batch
 from expunge.vault.failpoints import reach
 from expunge.vault.opened import Opened, PendingRequest, joined
@@ -190,9 +190,9 @@ def _issue(
         before=before[0],
         after=written.release.tree,
         certificate=outcome.certificate,
-        method=receipts.described(parts.method),
-        environment=receipts.environment(),
-        exposure=receipts.exposure(before[1], outcome.release, outcome.certificate),
+        method=disclosure.described(parts.method),
+        environment=disclosure.environment(),
+        exposure=disclosure.exposure(before[1], outcome.release, outcome.certificate),
         commitments=receipts.commitments(parts.keys, private, request=request.number, event=event),
         previous=receipt_chain.previous(parts),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -22,12 +24,12 @@ from expunge.vault.commit import insert_block
 from expunge.vault.failpoints import reach
 from expunge.vault.keys import Keys, key_file
 from expunge.vault.ledger import Ledger, now
-from expunge.vault.opened import LEDGER, Opened, Progress
+from expunge.vault.opened import COLUMNS, LEDGER, Opened, Progress, check_no_chunks
 from expunge.vault.stored_records import StoredRecords
 from expunge.vault.stored_rows import StoredBlock, StoredRows
 from expunge.vault.writer_lock import writer_lock
 
-FILES = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", "chunks", "scratch", "lock", "columns.json"}
+FILES = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", "chunks", "scratch", "lock", COLUMNS}
 
 
 def create(
@@ -38,6 +40,7 @@ def create(
     seed: int | None,
     key_path: Path | None,
     weights: Mapping[str, Tensor] | None,
+    columns: Mapping[str, str | None] | None,
     progress: Progress,
 ) -> None:
     """Make a vault at `folder`, or nothing: what a failure leaves is removed, what a crash leaves the next try removes.
@@ -61,6 +64,8 @@ def create(
         parts = Opened(folder, ledger, keys_at)
         try:
             _begin(parts, secrets.randbits(62) if seed is None else seed, keys_at)
+            if columns is not None:
+                _write_columns(folder / COLUMNS, columns)
             _learn(parts, rows, method, weights, progress)
         except BaseException:
             ledger.close()
@@ -95,15 +100,25 @@ def _check_free(folder: Path) -> None:
     content = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     if other := sorted(content - FILES):
         raise InputError(f"The folder {folder} holds other things ({', '.join(other[:3])}): name a new one.")
+    states: list[str] = []
     if LEDGER in content:
         ledger = Ledger.open(folder / LEDGER)
-        ready = ledger.all("SELECT id FROM vault WHERE state = 'ready'")
+        states = [row["state"] for row in ledger.all("SELECT state FROM vault")]
         ledger.close()
-        if ready:
+        if "ready" in states:
             raise InputError(
                 f"There is a vault at {folder} already: use `expunge extend` or Vault.extend to learn more rows, or "
                 f"name a new folder."
             )
+    if not states:
+        check_no_chunks(folder)
+
+
+def _write_columns(path: Path, columns: Mapping[str, str | None]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(dict(columns)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _begin(parts: Opened, seed: int, keys_at: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from expunge.errors import Corrupt, VaultBusy, VaultError, VaultVersion
 
 PATIENCE_MS = 10_000  # how long to wait for another short transaction
+UNUSABLE = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 READER_PATIENCE_MS = 200  # how long the purge waits for a reader
 
 # One entry a version: the statements that lead from the version before to it. Entries are never edited, only added.
@@ -219,6 +220,11 @@ def _explained(path: Path) -> Iterator[None]:
             ) from error
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise VaultBusy(f"Another process is writing to {path}: wait until it has finished.") from error
-        if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT} or "no such table" in str(error):
             raise Corrupt(f"{path} is damaged or no ledger ({error}): restore it from a backup.") from error
+        if code in UNUSABLE:
+            raise VaultError(
+                f"{path} cannot be read or written ({error}); the live state is as it was: check the disk, and that "
+                f"the folder is yours to write."
+            ) from error
         raise

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from expunge import keyed
 from expunge.errors import Corrupt, Incomplete, InputError
-from expunge.method import Method, Release
 from expunge.rows import Rows, Schema, as_text
 from expunge.vault import sources
 from expunge.vault.chunks import Chunks
@@ -22,7 +21,11 @@ from expunge.vault.stored_records import Loaded, Stored, StoredRecords
 from expunge.vault.stored_rows import StoredBlock, StoredRows
 from expunge.vault.tombstones import Known
 
+if TYPE_CHECKING:
+    from expunge.method import Method, Release
+
 LEDGER = "ledger.sqlite"
+COLUMNS = "columns.json"  # how the columns of files are read
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
 
@@ -127,6 +130,8 @@ class Opened:
     def check_ready(self) -> None:
         """Raise `Incomplete` unless a learn was committed."""
         states = [row["state"] for row in self.ledger.all("SELECT state FROM vault")]
+        if not states:
+            check_no_chunks(self.folder)
         if states != ["ready"]:
             raise Incomplete(
                 f"The learning of the vault {self.folder} was interrupted and nothing was committed: learn again with "
@@ -221,5 +226,16 @@ def check_folder(folder: Path) -> None:
     if (folder / LEDGER).is_file():
         return
     if (folder / "lock").is_file():
+        check_no_chunks(folder)
         raise Incomplete(f"The learning of the vault {folder} was interrupted at its very start: learn again.")
     raise InputError(f"There is no vault at {folder}; make one with `expunge learn` or Vault.create.")
+
+
+def check_no_chunks(folder: Path) -> None:
+    """Raise `Corrupt` where chunks lie beside no ledger, or an empty one: it was lost, for it is written first."""
+    chunks = folder / "chunks"
+    if chunks.is_dir() and any(chunks.iterdir()):
+        raise Corrupt(
+            f"The ledger of the vault {folder} is lost or empty, and there are rows and records beside it: restore "
+            f"{LEDGER} from a backup, or remove the folder yourself if its rows are elsewhere."
+        )

@@ -15,6 +15,7 @@ from expunge.audits.step import AuditSummary, Step
 from expunge.certificate import Certificate, Exact
 from expunge.errors import MustRetrain, NotConverged, Refused
 from expunge.features import offers
+from expunge.features.pipeline import declared
 from expunge.method import Extends, Forgetting, Release
 from expunge.rows import Rows
 from expunge.vault.batches import Batch, must_relearn
@@ -27,7 +28,10 @@ LEARNED_AGAIN = Exact(
     conditions=(
         "The model was learned again from the rows that are left: it is a run of the reference process itself.",
         "Requests were chosen without looking at the model.",
-    )
+    ),
+    assumptions=(
+        "Hyperparameters, architecture and preprocessing fixed before learning owe nothing to the forgotten rows.",
+    ),
 )
 
 
@@ -110,7 +114,9 @@ def _learned_again(parts: Opened, batch: Batch, rows: Rows, why: str) -> Outcome
     learned = parts.method.learn(rows, seed=parts.seed, noise=batch.noise)
     release = parts.method.release(learned)
     seconds = time.perf_counter() - start
-    return Outcome(learned, release, LEARNED_AGAIN, {"seconds": seconds}, relearned=why, seconds=seconds)
+    assumptions = (*LEARNED_AGAIN.assumptions, *declared(parts.method))
+    certificate = replace(LEARNED_AGAIN, assumptions=assumptions)
+    return Outcome(learned, release, certificate, {"seconds": seconds}, relearned=why, seconds=seconds)
 
 
 def _audited(

@@ -26,7 +26,7 @@ from expunge.features import offers
 from expunge.method import Checkable, Method, Settles
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
-from expunge.vault import receipt_chain, receipts
+from expunge.vault import disclosure, receipt_chain
 from expunge.vault.opened import Opened
 from expunge.vault.receipt_form import certificate_of
 from expunge.vault.verify import Verified
@@ -214,7 +214,7 @@ def _relative(one: Tensor, other: Tensor) -> float:
 
 
 def _unless_elsewhere(newest: Newest, why: str) -> Replay:
-    if newest.environment is None or newest.environment == receipts.environment():
+    if newest.environment is None or newest.environment == disclosure.environment():
         return _different(why)
     return _not_comparable(f"{why}, but this is not the environment of that step, where bits may differ")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from expunge import record
 from expunge.vault.chunks import Chunks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,8 @@ class StoredRecords:
         return Loaded(record.decode(form, tensors, self.classes), tensors)
 
     def _tensor(self, digest: str) -> Tensor:
+        import safetensors.torch  # slow to import
+
         # A clone: torch's own alignment, whatever the offset in the file, so that arithmetic repeats bit for bit.
         return safetensors.torch.load(self.chunks.read(digest))["t"].clone()
 

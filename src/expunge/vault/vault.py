@@ -1,26 +1,31 @@
-"""The vault: a folder with the rows, the live record and the ledger of requests. The only stateful object."""
+"""The vault: a folder with the rows, the live record and the ledger of requests. The only stateful object.
+
+A person who asks to be forgotten does not wait for torch: what learning and forgetting alone need, the calls that learn
+and forget import.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from expunge.method import Method, Release
 from expunge.rows import Array, Rows, Schema
-from expunge.vault import creation, overview, receipt_chain, work
-from expunge.vault.extension import stage
+from expunge.vault import overview, receipt_chain
+from expunge.vault.done import Done
 from expunge.vault.ledger import Ledger
 from expunge.vault.opened import LEDGER, Opened, Progress, check_folder, silent
-from expunge.vault.outcome import Audit
 from expunge.vault.receipts import Event
-from expunge.vault.replay import Newest, newest_of
 from expunge.vault.requests import Names, record_request
-from expunge.vault.work import Done
 from expunge.vault.writer_lock import writer_lock
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from expunge.method import Method, Release
+    from expunge.vault.outcome import Audit
+    from expunge.vault.replay import Newest
 
 
 class Vault:
@@ -39,6 +44,7 @@ class Vault:
         seed: int | None = None,
         key_file: Path | None = None,
         weights: Mapping[str, Tensor] | None = None,
+        columns: Mapping[str, str | None] | None = None,
         progress: Progress | None = None,
     ) -> Vault:
         """Learn from rows into a new vault.
@@ -47,6 +53,7 @@ class Vault:
             path: its folder, new, empty, or left by an interrupted learn. seed: of all public choices; default random.
             key_file: where the vault's keys go; default $EXPUNGE_KEY_FILE, else `<path>.key` beside the vault.
             weights: of a model trained elsewhere on exactly these rows, for a method that adopts one.
+            columns: how a file's columns were read (target, id, subject), kept for the files that come later.
             progress: called with (what is being done, how much is done, of how much).
 
         Raises:
@@ -54,8 +61,17 @@ class Vault:
             VaultBusy: another process is learning there. Refused: the method refuses its guarantee.
             VaultError: the disk is full.
         """
+        from expunge.vault import creation
+
         creation.create(
-            Path(path), rows, method, seed=seed, key_path=key_file, weights=weights, progress=progress or silent
+            Path(path),
+            rows,
+            method,
+            seed=seed,
+            key_path=key_file,
+            weights=weights,
+            columns=columns,
+            progress=progress or silent,
         )
         return cls.open(path, key_file=key_file)
 
@@ -158,6 +174,8 @@ class Vault:
             VaultBusy: another process holds the writer lock. MissingKey: the key file is not there.
             Refused: the guarantee fails even for the model learned again; the requests stay frozen.
         """
+        from expunge.vault import work
+
         with writer_lock(self._parts.lock):
             return work.work_off(self._parts, audit, progress or silent)
 
@@ -171,14 +189,18 @@ class Vault:
             SchemaError: their columns, classes or subjects are not as declared. DuplicateRows: an id is there already.
             Resurrection: an id, subject or content was forgotten. VaultBusy: another process holds the writer lock.
         """
+        from expunge.vault import extension, work
+
         with writer_lock(self._parts.lock):
             work.resume(self._parts, None, progress or silent)
-            batch = stage(self._parts, rows, allow_equal_content, progress or silent)
+            batch = extension.stage(self._parts, rows, allow_equal_content, progress or silent)
             return work.finish(self._parts, batch, None, progress or silent)
 
     def newest(self) -> Newest:
         """What the ledger says of the newest state, for `replay`."""
-        return newest_of(self._parts)
+        from expunge.vault import replay
+
+        return replay.newest_of(self._parts)
 
     def status(self) -> dict[str, Any]:
         """The live state as a dictionary: rows, pending, forgotten, purged, release, certificate, views in force."""

@@ -6,48 +6,19 @@ release. Nothing live changes before a commit, and after it only the purge is le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import joblib
 
-from expunge.audits.step import AuditSummary
-from expunge.certificate import Certificate
 from expunge.vault import batches
 from expunge.vault.batches import Batch
 from expunge.vault.commit import Leaving, commit_extending, commit_forgetting, write
+from expunge.vault.done import Done
 from expunge.vault.failpoints import reach
 from expunge.vault.opened import Opened, Progress, joined
 from expunge.vault.outcome import Audit, Outcome, of_extending, of_forgetting
 from expunge.vault.purge import purge
 from expunge.vault.stored_rows import among
-
-
-@dataclass(frozen=True)
-class Done:
-    """One batch, done.
-
-    Attributes:
-        kind: "forget" or "extend". batch: its number. requests: those it honoured. rows: how many came or went.
-        release: number of the release made. before, after: digests of the releases.
-        certificate: what the step guarantees. relearned: why the model was learned again, or "".
-        audit: the summary of the audit, if one ran. stats: for the operator, never stored.
-        seconds: of the step, without the audit. purged: whether the purge is complete.
-    """
-
-    kind: str
-    batch: int
-    requests: tuple[int, ...]
-    rows: int
-    release: int
-    before: str
-    after: str
-    certificate: Certificate
-    relearned: str
-    audit: AuditSummary | None
-    stats: Mapping[str, float]
-    seconds: float
-    purged: bool
 
 
 def work_off(parts: Opened, audit: Audit | None, progress: Progress) -> list[Done]:
