@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -84,7 +85,7 @@ def load_encoder(name: str, digest: str, max_tokens: int) -> Encode:
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(folder, **local)
     eager = {"use_safetensors": True, "attn_implementation": "eager"}  # fused kernels differ between machines
-    with torch.random.fork_rng(devices=[]):  # a layer without weights is drawn at random
+    with _no_progress_bar(), torch.random.fork_rng(devices=[]):  # a layer without weights is drawn at random
         model, loaded = AutoModel.from_pretrained(folder, output_loading_info=True, **local, **eager)
     if drawn := sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler.")):
         raise InputError(f"The encoder in {folder} lacks weights ({drawn[0]}, {len(drawn)} in all); give a whole one.")
@@ -139,6 +140,19 @@ def _by_length(texts: Sequence[Sequence[int]], limit: int) -> dict[int, list[int
         if text:
             shapes[min(-(-len(text) // STEP) * STEP, limit)].append(place)
     return shapes
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _holds_encoder(folder: Path) -> bool:

@@ -59,18 +59,19 @@ def create(
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     with writer_lock(folder / "lock"):
-        existed = keys_at.exists()
+        ours = not keys_at.exists()
         ledger = Ledger.open(folder / LEDGER, create=True)
         parts = Opened(folder, ledger, keys_at)
         try:
             _begin(parts, secrets.randbits(62) if seed is None else seed, keys_at)
+            ours = True  # if not made just now, then by an interrupted attempt here: it protects nothing
             if columns is not None:
                 _write_columns(folder / COLUMNS, columns)
             _learn(parts, rows, method, weights, progress)
         except BaseException:
             ledger.close()
             _remove(folder)
-            if not existed:
+            if ours:
                 keys_at.unlink(missing_ok=True)
             raise
         ledger.close()
