@@ -20,10 +20,11 @@ from expunge.learners.convex import Convex
 from expunge.learners.learner import Learner
 from expunge.learners.scikit_learn import ScikitLearn
 from expunge.learners.sgd import Sgd
+from expunge.load import rows_from_file
 from expunge.maths.floating_point import RELEASES
 from expunge.method import Forgetting, Method, Release
 from expunge.methods import CertifiedNewton, Retrain, Sisa
-from expunge.models import Mlp
+from expunge.models import Mlp, ModuleFile
 from expunge.noise import NoiseKey
 from expunge.objective import bounds, minimise
 from expunge.record import digest
@@ -342,3 +343,91 @@ def test_a_run_of_zeros_is_nobodys_secret() -> None:
     assert not holds(torch.zeros(2), secret, 1e-9)
     assert holds(torch.tensor([1.0, 2.0]), secret, 1e-9)
     assert not holds(torch.tensor([1.0, 2.1]), secret, 1e-9)
+
+
+# Networks whose bits are no function of the rows.
+
+MODULE = """
+import random
+import numpy
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = torch.nn.Linear(3, 2), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(self.drawn(x) if self.calls > 3 else x)
+
+    def drawn(self, x):
+        return DRAWN
+
+
+def net():
+    return Net()
+"""
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    ["torch.nn.functional.dropout(x, 0.5, True)", "x * random.random()", "x * numpy.random.random()"],
+    ids=["torch", "python", "numpy"],
+)
+def test_a_network_that_draws_in_a_late_batch_is_no_exact_method(tmp_path: Path, drawn: str) -> None:
+    file = tmp_path / "late.py"
+    file.write_text(MODULE.replace("DRAWN", drawn))
+    method = Retrain(dataclasses.replace(SGD, model=ModuleFile.read(f"{file}:net")))
+    with pytest.raises(InputError, match="no function of the rows"):
+        method.learn(blobs(), seed=0, noise=noise_key(1))
+
+
+def test_a_network_that_draws_nothing_is_learned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    trained = Sgd._trained
+
+    def counted(learner: Sgd, *given: Any) -> Any:
+        runs.append(1)
+        return trained(learner, *given)
+
+    monkeypatch.setattr(Sgd, "_trained", counted)
+    Retrain(SGD).learn(blobs(), seed=0, noise=noise_key(1))
+    assert len(runs) == 1
+
+
+# Names that files write in several ways.
+
+
+def test_one_number_in_a_file_is_one_name_however_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        '{"id": "a", "who": 1, "v": 0.5, "y": 0}\n{"id": "b", "who": 1.0, "v": 0.5, "y": 1}\n'
+        '{"id": "c", "who": "1", "v": 0.5, "y": 1}\n{"id": "d", "who": "eve", "v": 0.5, "y": 1}\n'
+    )
+    rows = rows_from_file(file, target="y", id="id", subject="who")
+    assert rows.of_subjects("1").ids.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("bad", ["1.5", "true", "1e300", "9007199254740993.0"])
+def test_a_number_that_names_nobody_for_certain_is_refused(tmp_path: Path, bad: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f'{{"id": {bad}, "v": 0.5, "y": 0}}\n{{"id": "b", "v": 0.5, "y": 1}}\n')
+    with pytest.raises(InputError, match="names rows"):
+        rows_from_file(file, target="y", id="id")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"w": torch.zeros(1, 3), "bias": torch.zeros(1)},
+        {"weight": torch.zeros(1, 4), "bias": torch.zeros(1)},
+        {"weight": torch.zeros(1, 3), "bias": torch.zeros(2)},
+        {"weight": torch.full((1, 3), torch.nan), "bias": torch.zeros(1)},
+    ],
+    ids=["name", "inputs", "outputs", "nan"],
+)
+def test_weights_that_do_not_fit_are_not_adopted(weights: dict[str, Tensor]) -> None:
+    with pytest.raises(InputError, match="weights given"):
+        METHOD.adopt(weights, blobs(), seed=0, noise=noise_key(1))

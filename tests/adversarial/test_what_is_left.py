@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from expunge.methods import CertifiedNewton, Retrain
 from expunge.methods.certified_newton import CertifiedNewtonRecord
 from expunge.noise import NoiseKey
 from expunge.objective import LinearObjective
+from expunge.record import digest as record_digest
 from expunge.record import encode
 from expunge.rows import Rows
 from expunge.vault import Vault
@@ -196,3 +198,27 @@ def test_no_value_of_a_forgotten_row_stays_in_the_folder_or_on_a_receipt(tmp_pat
 def _found(folder: Path, traces: list[bytes]) -> list[tuple[str, bytes]]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [(path.name, trace) for path in files for trace in traces if trace in path.read_bytes()]
+
+
+def guesses_confirmed(folder: Path, method: Method[Any]) -> list[int]:
+    """From a receipt and the retained rows: which age gives the digest of the release before."""
+    generator = np.random.default_rng(1)
+    ages = generator.integers(20, 60, size=(60, 1)).astype(float)
+    rows = Rows.of(ages / 60, np.arange(60) % 2, classes=2)
+    with Vault.create(folder, rows, method, seed=12345) as vault:
+        number = vault.request(ids=["7"])
+        vault.work()
+        receipt = json.loads(base64.b64decode(vault.receipt(number)["payload"]))["predicate"]
+    found = []
+    for age in range(20, 60):
+        guess = Rows.of(np.array([[age / 60]]), [1], ids=["7"], classes=2)
+        model = method.learn(rows.without(["7"]).and_rows(guess), seed=0, noise=NoiseKey.fresh(1))
+        if record_digest(method.release(model)) == receipt["release"]["before"]:
+            found.append(age)
+    return found if found != [int(ages[7, 0])] else [-1]  # -1: the true one, and no other
+
+
+def test_a_receipt_confirms_guesses_only_where_no_noise_was_drawn(tmp_path: Path) -> None:
+    """What docs/receipts.md warns of; it is inherent in a digest of an exact release that draws nothing."""
+    assert guesses_confirmed(tmp_path / "exact", Retrain(Convex(loss="logistic"))) == [-1]
+    assert guesses_confirmed(tmp_path / "certified", METHOD) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ import pytest
 from expunge import record
 from expunge.cli import main
 from expunge.vault import Vault
-
-from ..cli.conftest import LEARN, Ran, people
+from tests.cli.conftest import LEARN, Ran, people
 
 Run = Callable[..., Ran]
 
@@ -61,6 +59,11 @@ def folder(learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return copy
 
 
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def state(vault: Path) -> dict[str, Any]:
     """All that a failure must leave alone: ledger, record, release, rows, and the names of the files."""
     with Vault.open(vault) as opened:
@@ -74,8 +77,8 @@ def state(vault: Path) -> dict[str, Any]:
             "rows": rows,
             "receipts": opened.receipts(),
             "unfinished": opened.status()["unfinished"],
-            "chunks": sorted(os.listdir(vault / "chunks")),
-            "files": sorted(name for name in os.listdir(vault) if not name.startswith("ledger.sqlite-")),
+            "chunks": names_in(vault / "chunks"),
+            "files": [name for name in names_in(vault) if not name.startswith("ledger.sqlite-")],
         }
 
 
@@ -94,7 +97,7 @@ def refused(folder: Path, run: Run) -> Callable[..., Ran]:
 
     def check(words: tuple[object, ...], code: int, told: Told, *, untouched: bool = True) -> Ran:
         before = state(folder / "v") if untouched else None
-        beside = sorted(os.listdir(folder))
+        beside = names_in(folder)
         ran = run(*words)
         assert ran.code == code, ran
         assert ran.out == ""
@@ -102,7 +105,7 @@ def refused(folder: Path, run: Run) -> Callable[..., Ran]:
         assert ran.err.count("\n") == 1
         for what in (told.given, told.expected, told.to_do):
             assert what in ran.err, ran.err
-        assert sorted(os.listdir(folder)) == beside
+        assert names_in(folder) == beside
         if untouched:
             assert state(folder / "v") == before
         return ran

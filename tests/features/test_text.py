@@ -84,7 +84,9 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_nothing_is_fetched_and_the_generator_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_fetched_or_shown_and_the_generator_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = small_encoder(tmp_path / "encoder")
 
     def refuse(*_: object) -> None:
@@ -94,8 +96,10 @@ def test_nothing_is_fetched_and_the_generator_is_left_alone(tmp_path: Path, monk
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     feature = FrozenText(("t",), str(folder))
     before = torch.get_rng_state()
+    capfd.readouterr()
     assert feature.transform(feature.fit((), None, ""), {"t": TEXTS}).shape == (4, 16)
     assert torch.equal(before, torch.get_rng_state())
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -172,6 +176,21 @@ def test_a_difference_between_places_of_a_batch_is_seen() -> None:
 
     assert text_encoder.places_are_alike(same, [5, 3, 1])
     assert not text_encoder.places_are_alike(other, [5, 3, 1])
+
+
+def test_every_batch_of_a_length_has_the_same_shape() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def felt(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """States that depend on the batch's shape, as the last bits of a matrix product may."""
+        shapes.append(tuple(tokens.shape))
+        return (tokens * mask)[..., None].expand(-1, -1, 3) * (1 + 1e-7 * tokens.shape[0])
+
+    texts = [[5, 3, 1], [7, 2, 2, 2], [1], [9, 9]]
+    together = text_encoder.read(felt, texts, 8, 0)
+    for count in range(1, 5):
+        assert text_encoder.read(felt, texts[:count], 8, 0).tobytes() == together[:count].tobytes()
+    assert set(shapes) == {(text_encoder.BATCH, 8)}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -47,7 +49,7 @@ class Sgd(Learner):
     """A torch module trained by mini-batches.
 
     The module reads the column `x`, or the columns its `forward` names where it takes several. Dropout, and whatever
-    else draws from torch's global generator, is refused; batch normalisation is kept with its running statistics.
+    else draws from a global generator, is refused; batch normalisation is kept with its running statistics.
 
     Args:
         model: builds the module for a schema. loss: a name of `expunge.objective.LOSSES`, or (scores, y) -> (n,).
@@ -101,26 +103,46 @@ class Sgd(Learner):
             InputError: a column is text or not finite, the module draws at random, or batch normalisation meets a
                 single row. NotConverged: the weights are no longer finite.
         """
+        epochs = self.epochs if epochs is None else epochs
+        torch_before, others_before = _global_generators()
+        trained = self._trained(training, rows, seed, purpose, epochs, nullcontext())
+        torch_after, others_after = _global_generators()
+        if others_before != others_after:
+            raise InputError(f"The module draws from a global generator of Python or numpy: {_NO_FUNCTION}")
+        if torch_before != torch_after:  # by a late batch of the module, or by another thread: every batch is watched
+            return self._trained(training, rows, seed, purpose, epochs, _NoDraws())  # type: ignore[no-untyped-call]
+        return trained
+
+    def _trained(
+        self,
+        training: Training,
+        rows: Rows,
+        seed: int,
+        purpose: Purpose,
+        epochs: int,
+        guard: AbstractContextManager[Any],
+    ) -> Training:
+        """`train`, with the first batch watched for draws and all others under `guard`."""
         table, dtype, loss = in_key_order(rows), DTYPES[self.precision], loss_for(self.loss)
         module = self._module(schema_of(training.settings)).train()
         state = {name: tensor.clone() for name, tensor in training.tensors.items()}
         parameters = _placed(module, state)
         inputs = _inputs(module, table.columns, dtype)
         given = numbers("y", target(table), torch.int64 if rows.classes else dtype)
-        guard: AbstractContextManager[Any] = _NoDraws()  # type: ignore[no-untyped-call]  # for one batch
-        steps, last = training.steps, training.epochs + (self.epochs if epochs is None else epochs)
+        watched: AbstractContextManager[Any] = _NoDraws()  # type: ignore[no-untyped-call]
+        steps, last = training.steps, training.epochs + epochs
         with one_thread():
             for epoch in range(training.epochs, last):
                 order = torch.from_numpy(keyed.permutation(seed, (*purpose, "order", epoch), table.keys))
                 for batch in _batches(order, self.batch_size, module):
-                    with guard:
+                    with watched:
                         scores = _scores(module, {name: column[batch] for name, column in inputs.items()})
                     if not scores.requires_grad:
                         raise InputError("The module's scores do not depend on its weights, so it cannot be trained.")
                     y = loss.targets(given[batch], scores.shape[1], dtype)
                     slopes = torch.autograd.grad(loss.values(scores, y).mean(), parameters, materialize_grads=True)
                     gradient = torch.cat([slope.reshape(-1) for slope in slopes])
-                    steps, guard = steps + 1, nullcontext()
+                    steps, watched = steps + 1, guard
                     self._step(state, gradient, steps)
         if not bool(torch.isfinite(state["weights"]).all()):
             raise NotConverged(f"Training diverged at learning_rate={self.learning_rate}; give a smaller one.")
@@ -268,6 +290,17 @@ def _scores(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     return scores
 
 
+def _global_generators() -> tuple[bytes, tuple[Any, ...]]:
+    """The states of torch's global generator, and of Python's and numpy's."""
+    name, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (it is looked at, not used)
+    return torch.get_rng_state().numpy().tobytes(), (random.getstate(), name, np.asarray(words).tobytes(), *rest)
+
+
+_NO_FUNCTION = (
+    "such draws are no function of the rows, and forgetting could not be exact. Set p=0, or take the layer out."
+)
+
+
 class _NoDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses draws from torch's global generator. (Attention without dropout is tagged as one, and is none.)"""
 
@@ -282,7 +315,6 @@ class _NoDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         del types
         if torch.Tag.nondeterministic_seeded in function.tags and "scaled_dot_product" not in str(function):
             raise InputError(
-                f"The module draws from torch's global generator ({function}; Dropout does): such draws are no "
-                "function of the rows, and forgetting could not be exact. Set p=0, or take the layer out."
+                f"The module draws from torch's global generator ({function}; Dropout does): {_NO_FUNCTION}"
             )
         return function(*args, **(kwargs or {}))

@@ -13,6 +13,7 @@ from expunge.load.target import Classes, coded
 from expunge.rows import TEXT, Array, Rows, Schema
 
 Names = str | Sequence[str] | None
+EXACT = 2**53  # from here on floating numbers skip integers
 MOST_CLASSES = 100  # taken for granted; more are declared
 
 
@@ -102,11 +103,24 @@ def _names(series: pd.Series, name: str) -> list[str]:
     if empty.any():
         places = np.flatnonzero(empty.to_numpy())[:5].tolist()
         raise InputError(f"Column {name!r} names rows and is empty in {empty.sum()} of them, at places {places}.")
-    if pd.api.types.is_float_dtype(series):
-        if not (series == series.round()).all():
-            raise InputError(f"Column {name!r} names rows and holds fractions; text or whole numbers were expected.")
-        series = series.astype(np.int64)
-    return [str(value) for value in series.tolist()]
+    return [_name(value, name) for value in series.tolist()]
+
+
+def _name(value: Hashable, column: str) -> str:
+    """One id or subject as text: 1, 1.0 and "1" are one name, in whatever column of a file they stand."""
+    if isinstance(value, bool | np.bool_):
+        raise InputError(f"Column {column!r} names rows and holds {value}; text or whole numbers were expected.")
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    number = float(value)
+    if not number.is_integer():
+        raise InputError(f"Column {column!r} names rows and holds fractions; text or whole numbers were expected.")
+    if abs(number) >= EXACT:
+        raise InputError(
+            f"Column {column!r} names rows and holds {number} as a floating number, too large to be told from its "
+            "neighbours: store it as text or as an integer."
+        )
+    return str(int(number))
 
 
 def _values(series: pd.Series, name: str, kind: str | None) -> Array:

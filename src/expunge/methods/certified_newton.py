@@ -112,8 +112,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
     def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> CertifiedNewtonRecord:
         """Minimise from "weight" (outputs, inputs) and "bias" (outputs,) trained elsewhere, to the same tolerance."""
         del seed
-        start = torch.cat([weights["weight"].double(), weights["bias"].double()[:, None]], 1)
-        return self._learned(start, rows, noise)
+        return self._learned(self._objective(rows).trained_elsewhere(weights), rows, noise)
 
     def forget(
         self, record: CertifiedNewtonRecord, retained: Rows, forgotten: Rows, *, noise: NoiseKey

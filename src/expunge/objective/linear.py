@@ -60,6 +60,19 @@ class LinearObjective(Objective):
         W = self.matrix(w)
         return W[:, : self.inputs], W[:, self.inputs] if self.intercept else W.new_zeros(self.outputs)
 
+    def trained_elsewhere(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The weights (k, p+1) of "weight" (k, p) and "bias" (k,), as torch.nn.Linear names them.
+
+        Raises:
+            InputError: other names or shapes, or a number that is not finite.
+        """
+        expected = {"weight": (self.outputs, self.inputs), "bias": (self.outputs,)}
+        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        if given != expected:
+            raise InputError(f"The weights given have shapes {given}; {expected} were expected.")
+        joined = torch.cat([weights["weight"].double(), weights["bias"].double()[:, None]], 1)
+        return finite("the weights given", joined)
+
     @override
     def scores(self, w: Tensor, columns: Mapping[str, Array]) -> Tensor:
         W, X = self.matrix(w), self._inputs(columns, w)
