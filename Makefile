@@ -41,7 +41,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(MAKE) test
 
 format: $(READY)
 	$(BIN)/ruff format .

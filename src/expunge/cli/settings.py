@@ -58,7 +58,7 @@ def name_of(cls: type) -> str:
 
 def suggestion(name: str, known: Sequence[str]) -> str:
     """`; did you mean 'x'?` where something known is close, else what is known."""
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known)) or 'none'}."
 
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,21 +61,19 @@ def create(
     folder.mkdir(mode=0o700, exist_ok=True)
     with writer_lock(folder / "lock"):
         ours = not keys_at.exists()
-        ledger = Ledger.open(folder / LEDGER, create=True)
-        parts = Opened(folder, ledger, keys_at)
         try:
-            _begin(parts, secrets.randbits(62) if seed is None else seed, keys_at)
-            ours = True  # if not made just now, then by an interrupted attempt here: it protects nothing
-            if columns is not None:
-                _write_columns(folder / COLUMNS, columns)
-            _learn(parts, rows, method, weights, progress)
+            with closing(Ledger.open(folder / LEDGER, create=True)) as ledger:
+                parts = Opened(folder, ledger, keys_at)
+                _begin(parts, secrets.randbits(62) if seed is None else seed, keys_at)
+                ours = True  # if not made just now, then by an interrupted attempt here: it protects nothing
+                if columns is not None:
+                    _write_columns(folder / COLUMNS, columns)
+                _learn(parts, rows, method, weights, progress)
         except BaseException:
-            ledger.close()
             _remove(folder)
             if ours:
                 keys_at.unlink(missing_ok=True)
             raise
-        ledger.close()
 
 
 def check_rows(rows: Rows) -> None:
