@@ -19,7 +19,6 @@ import pytest
 from expunge.errors import Corrupt, Incomplete, MissingKey, VaultBusy, VaultError, VaultVersion
 from expunge.load import rows_from_csv
 from expunge.vault import Vault, chunks, ledger
-from expunge.vault.writer_lock import writer_lock
 from tests.cli.conftest import LEARN
 
 from .conftest import Run, Told, names_in, state, still_works
@@ -47,29 +46,25 @@ def test_a_vault_of_a_newer_version_is_left_alone(folder: Path, refused: Refused
     still_works(run)
 
 
+HOLD = """import sys
+from pathlib import Path
+from expunge.vault.writer_lock import writer_lock
+with writer_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
 @contextmanager
-def another_process(hold: Path) -> Iterator[int]:
+def another_process(lock: Path) -> Iterator[int]:
     """A process of its own that holds the writer lock; its id."""
-    ready, say_ready = os.pipe()
-    wait, release = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.close(release)
-            with writer_lock(hold):
-                os.write(say_ready, b"x")
-                os.read(wait, 1)
-        finally:
-            os._exit(0)
-    os.close(wait)
-    os.read(ready, 1)
-    try:
-        yield child
-    finally:
-        os.close(release)
-        os.waitpid(child, 0)
-        os.close(ready)
-        os.close(say_ready)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+        process.communicate()
 
 
 def test_a_vault_in_use_is_read_and_asked_and_not_changed(folder: Path, refused: Refused, run: Run) -> None:
@@ -81,7 +76,7 @@ def test_a_vault_in_use_is_read_and_asked_and_not_changed(folder: Path, refused:
             vault.work()
         assert run("request", "v", "--ids", "p1").out == "1\n"  # a person need not wait
         assert run("predict", "v", "--rows", "test.csv", "--out", "p.csv").code == 0
-        assert run("status", "v", "--json").json["pending"] == 1
+        assert run("status", "v", "--json").json["pending"]["requests"] == 1
     still_works(run)
     assert run("ledger", "v", "--json").json[0]["state"] == "purged"
 

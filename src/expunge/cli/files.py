@@ -68,7 +68,7 @@ def read_rows(path: Path, source: Source, classes: str | None = None) -> Rows:
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     declared = int(names[0]) if names and len(names) == 1 and names[0].isdecimal() else names
-    rows = rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, classes=declared)
+    rows = rows_from_file(existing(path), target=source.target, id=source.id, subject=source.subject, classes=declared)
     return _not_empty(rows, path)
 
 
@@ -76,7 +76,7 @@ def read_like(path: Path, source: Source, schema: Schema) -> Rows:
     """Rows with targets that a vault of this schema could have learned; columns it does not have are left out."""
     from expunge.load import rows_from_file
 
-    rows = rows_from_file(_existing(path), target=source.target, id=source.id, subject=source.subject, schema=schema)
+    rows = rows_from_file(existing(path), target=source.target, id=source.id, subject=source.subject, schema=schema)
     return only_columns(_not_empty(rows, path), schema)
 
 
@@ -89,7 +89,7 @@ def read_unlabelled(path: Path, source: Source, schema: Schema) -> Rows:
     """Rows to predict: the target may be absent, and is left out."""
     from expunge.load import rows_from_file
 
-    return only_columns(_not_empty(rows_from_file(_existing(path), id=source.id, schema=schema), path), schema)
+    return only_columns(_not_empty(rows_from_file(existing(path), id=source.id, schema=schema), path), schema)
 
 
 def read_names(path: Path) -> list[str]:
@@ -99,7 +99,7 @@ def read_names(path: Path) -> list[str]:
         UsageError: there is no such file. InputError: it is not text.
     """
     try:
-        lines = _existing(path).read_text(encoding="utf-8").splitlines()
+        lines = existing(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not text ({error}); one id a line was expected.") from error
     return [line.strip() for line in lines if line.strip()]
@@ -125,7 +125,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     import safetensors.torch
 
     try:
-        return dict(safetensors.torch.load_file(_existing(path)))
+        return dict(safetensors.torch.load_file(existing(path)))
     except safetensors.SafetensorError as error:
         raise InputError(f"{path} cannot be read as safetensors: {error}") from error
 
@@ -155,7 +155,12 @@ def _not_empty(rows: Rows, path: Path) -> Rows:
     return rows
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The path of a file or folder that is there.
+
+    Raises:
+        UsageError: it is not.
+    """
     if not path.exists():
         raise UsageError(f"There is no file {path}.")
     return path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from expunge.cli.files import check_place
+from expunge.cli.files import check_place, existing
 from expunge.cli.options import Json, KeyFile, VaultPath
 from expunge.cli.output import UsageError, in_words, say, show_fields, show_json
 from expunge.errors import VerificationError
@@ -80,10 +80,10 @@ def verify(
     if replay and vault is None:
         raise UsageError("--replay needs --vault VAULT: only the vault can execute its state again.")
     try:
-        envelope = json_module.loads(file.read_text())
+        envelope = json_module.loads(existing(file).read_text())
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{file} is no receipt: it is not JSON. Ask for the file that was signed.") from error
-    found = verified(envelope, key.read_bytes())
+    found = verified(envelope, existing(key).read_bytes())
     answer = _replayed(vault, key_file, found) if replay and vault is not None else None
     report = _report(found) | ({} if answer is None else {"replay": answer[0], "replay_why": answer[1]})
     if json:
