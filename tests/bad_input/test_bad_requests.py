@@ -36,9 +36,9 @@ def test_a_request_is_refused_whole(
     words: tuple[str, str], error: type[ExpungeError], told: Told, refused: Refused, run: Run
 ) -> None:
     refused(("request", "v", *words), 1, told)
-    by = words[0].removeprefix("--")
+    names = [name.strip() for name in words[1].split(",") if name.strip()]
     with Vault.open("v") as vault, pytest.raises(error):
-        vault.request(**{by: [name.strip() for name in words[1].split(",") if name.strip()]})
+        vault.request(ids=names) if words[0] == "--ids" else vault.request(subjects=names)
     still_works(run)
 
 

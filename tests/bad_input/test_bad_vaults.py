@@ -193,7 +193,7 @@ def full_ledger(monkeypatch: pytest.MonkeyPatch, spare: int) -> Iterator[None]:
     connect = sqlite3.connect
 
     def limited(*where: Any, **how: Any) -> sqlite3.Connection:
-        connection = connect(*where, **how)
+        connection: sqlite3.Connection = connect(*where, **how)
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + spare}").fetchall()
         return connection

@@ -200,7 +200,7 @@ def test_a_step_that_an_audit_contradicted_is_never_committed_after_a_crash(benc
         with Vault.open(path) as vault:
             entry = vault.ledger()[0]
             assert entry["certificate"]["type"] == Exact.__name__, point
-            assert "lower bound above epsilon" in entry["relearned"], point
+            assert entry["relearned"] == "The audit contradicted the certificate", point
 
 
 def test_an_interrupted_learn_is_incomplete_and_can_be_repeated(bench: Bench) -> None:

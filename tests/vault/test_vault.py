@@ -167,7 +167,7 @@ def test_must_retrain_is_answered_by_learning_again(folder: Path) -> None:
         assert isinstance(done.certificate, Exact)
         learned = Totals().learn(people(40).without(["person-00008-q"]), seed=0, noise=NoiseKey.fresh())
         assert done.after == record.digest(Totals().release(learned))
-        assert vault.ledger()[0]["relearned"] == "MustRetrain: stubborn"
+        assert vault.ledger()[0]["relearned"] == "MustRetrain"  # the rest may hold figures of the rows that left
 
 
 def test_a_refused_guarantee_is_answered_by_learning_again(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:

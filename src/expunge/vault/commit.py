@@ -130,10 +130,11 @@ def _point(parts: Opened, batch: Batch, outcome: Outcome, written: Written, rows
     ledger.run("UPDATE batches SET noise = zeroblob(length(noise)) WHERE number = ?", batch.number)
     ledger.run(
         """UPDATE batches SET state = 'committed', noise = NULL, relearn = ?, rows = ?, certificate = ?, audit = ?,
-             before = ?, after = ?, seconds = ?, committed_at = ? WHERE number = ?""",
-        *(outcome.relearned, rows, json.dumps(receipts.certificate_to_json(outcome.certificate))),
+             before = ?, after = ?, committed_at = ? WHERE number = ?""",
+        # Only the kind of reason stays: the rest of it may hold figures measured on the rows that left.
+        *(outcome.relearned.partition(":")[0], rows, json.dumps(receipts.certificate_to_json(outcome.certificate))),
         None if outcome.audit is None else json.dumps(outcome.audit),
-        *(before, written.release.tree, outcome.seconds, time.isoformat("T", "seconds"), batch.number),
+        *(before, written.release.tree, time.isoformat("T", "seconds"), batch.number),
     )
 
 

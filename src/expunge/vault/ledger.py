@@ -52,7 +52,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             audit TEXT,
             before TEXT,
             after TEXT,
-            seconds REAL,
             frozen_at TEXT NOT NULL,
             committed_at TEXT,
             purged_at TEXT

@@ -58,7 +58,7 @@ def requests(parts: Opened) -> list[dict[str, Any]]:
     """Every request, oldest first."""
     rows = parts.ledger.all(
         """SELECT requests.*, batches.state, batches.release, batches.certificate, batches.audit, batches.relearn,
-             batches.before, batches.after, batches.seconds, batches.frozen_at, batches.committed_at, batches.purged_at
+             batches.before, batches.after, batches.frozen_at, batches.committed_at, batches.purged_at
            FROM requests LEFT JOIN batches ON requests.batch = batches.number ORDER BY requests.number"""
     )
     states = {None: "pending", "frozen": "frozen", "committed": "forgotten", "purged": "purged"}
@@ -79,7 +79,6 @@ def requests(parts: Opened) -> list[dict[str, Any]]:
             "certificate": None if row["certificate"] is None else json.loads(row["certificate"]),
             "relearned": row["relearn"] or None,
             "audit": None if row["audit"] is None else json.loads(row["audit"]),
-            "seconds": row["seconds"],
         }
         for row in rows
     ]
