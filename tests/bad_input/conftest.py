@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ import pytest
 
 from expunge import record
 from expunge.cli import main
-from expunge.vault import Vault
+from expunge.vault import Vault, chunks
 from tests.cli.conftest import LEARN, Ran, people
 
 Run = Callable[..., Ran]
+UNCHANGED = ("record", "release", "rows", "receipts", "chunks")  # of `state`, by a step that is not done
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: object) -> Ran:
@@ -142,3 +146,19 @@ def cell(column: str, value: object, place: int = 4) -> Callable[[pd.DataFrame],
         return frame.assign(**{column: pd.Series(np.asarray(values, dtype=object), index=frame.index)})
 
     return edit
+
+
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
+    """Every write of a chunk but the first `after` meets a full disk half way through."""
+    left, write_all = iter(range(after)), chunks.write_all
+
+    def write(descriptor: int, content: memoryview) -> None:
+        if next(left, None) is None:
+            write_all(descriptor, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(descriptor, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "write_all", write)
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sqlite3
@@ -12,16 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from expunge.errors import Corrupt, Incomplete, MissingKey, VaultBusy, VaultError, VaultVersion
+from expunge.errors import Corrupt, Incomplete, MissingKey, VaultBusy, VaultVersion
 from expunge.load import rows_from_csv
-from expunge.vault import Vault, chunks, ledger
+from expunge.vault import Vault, ledger
 from tests.cli.conftest import LEARN
 
-from .conftest import Run, Told, names_in, state, still_works
+from .conftest import UNCHANGED, Run, Told, full_disk, names_in, state, still_works
 
 Refused = Callable[..., object]
 AGAIN = ("learn", "v", "--rows", "people.csv", *LEARN, "certified-newton")
@@ -136,9 +134,7 @@ def test_changed_bytes_are_noticed_and_nothing_is_signed(
         with Vault.open("v") as vault, pytest.raises(Corrupt):
             vault.work()
     after = state(folder / "v")
-    assert {name: after[name] for name in ("record", "release", "rows", "receipts", "chunks")} == {
-        name: before[name] for name in ("record", "release", "rows", "receipts", "chunks")
-    }
+    assert {name: after[name] for name in UNCHANGED} == {name: before[name] for name in UNCHANGED}
     assert [done["requests"] for done in run("work", "v", "--json").json] == [[1]]
     still_works(run)
 
@@ -169,89 +165,6 @@ def test_a_lost_ledger_is_never_taken_for_an_interrupted_learn(
         path.with_name(path.name + left).unlink(missing_ok=True)
     path.write_bytes(content)
     still_works(run)
-
-
-@contextmanager
-def full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
-    """Every write of a chunk but the first `after` meets a full disk half way through."""
-    left, write_all = iter(range(after)), chunks.write_all
-
-    def write(descriptor: int, content: memoryview) -> None:
-        if next(left, None) is None:
-            write_all(descriptor, content[: len(content) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_all(descriptor, content)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chunks, "write_all", write)
-        yield
-
-
-@contextmanager
-def full_ledger(monkeypatch: pytest.MonkeyPatch, spare: int) -> Iterator[None]:
-    """SQLite itself answers that the disk is full once a ledger needs more than `spare` pages beside its own."""
-    connect = sqlite3.connect
-
-    def limited(*where: Any, **how: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(*where, **how)
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages + spare}").fetchall()
-        return connection
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3, "connect", limited)
-        yield
-
-
-FULL = Told("The disk that holds", "Nothing is lost and the live state is as it was", "free some space and run again")
-
-
-@pytest.mark.parametrize("after", [0, 3, 6])
-def test_a_disk_that_fills_up_inside_a_chunk_loses_nothing(
-    after: int, monkeypatch: pytest.MonkeyPatch, refused: Refused, folder: Path, run: Run
-) -> None:
-    with full_disk(monkeypatch, after):
-        refused(("learn", "w", *AGAIN[2:]), 1, FULL)
-        refused(("extend", "v", "--rows", "more.csv"), 1, FULL)
-    run("request", "v", "--ids", "p1")
-    before = state(folder / "v")
-    with full_disk(monkeypatch, after):
-        refused(("work", "v"), 1, FULL, untouched=False)
-        with Vault.open("v") as vault, pytest.raises(VaultError, match="is full"):
-            vault.work()
-    after_it = state(folder / "v")
-    assert [entry["state"] for entry in after_it["ledger"]] == ["frozen"]
-    assert {**after_it, "ledger": 0, "unfinished": 0} == {**before, "ledger": 0, "unfinished": 0}
-    assert [done["requests"] for done in run("work", "v", "--json").json] == [[1]]
-    still_works(run)
-    assert run("learn", "w", *AGAIN[2:]).code == 0
-
-
-def test_a_disk_that_fills_up_inside_a_commit_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch, refused: Refused, folder: Path, run: Run
-) -> None:
-    with full_ledger(monkeypatch, 0):
-        refused(("request", "v", "--ids", ",".join(f"p{i}" for i in range(60)), "--reason", "x" * 9000), 1, FULL)
-    with full_ledger(monkeypatch, 3):
-        refused(("learn", "w", *AGAIN[2:]), 1, FULL)
-    run("request", "v", "--ids", "p1,p2,p3", "--reason", "x" * 3000)
-    before, reached = state(folder / "v"), set()
-    for spare in range(6):  # full at one statement after another, and at last not full
-        with full_ledger(monkeypatch, spare):
-            ran = run("work", "v")
-            reached.add(ran.code)
-        if not ran.code:
-            break
-        assert all(text in ran.err for text in (FULL.given, FULL.expected, FULL.to_do))
-        now = state(folder / "v")
-        assert {name: now[name] for name in ("record", "release", "rows", "receipts")} == {
-            name: before[name] for name in ("record", "release", "rows", "receipts")
-        }
-    assert 1 in reached
-    run("work", "v")
-    assert run("ledger", "v", "--json").json[0]["state"] == "purged"
-    still_works(run)
-    assert run("learn", "w", *AGAIN[2:]).code == 0
 
 
 SLOW = """from dataclasses import dataclass

@@ -26,6 +26,19 @@ def stage(parts: Opened, rows: Rows, allow_equal_content: bool, progress: Progre
         Resurrection: an id, subject or content was forgotten, or is about to be.
     """
     equal = _check(parts, rows, allow_equal_content)
+    try:
+        number = _write(parts, rows, equal, progress)
+    except Exception:  # no batch refers to what was written
+        parts.chunks.keep_only(set(parts.in_use()))
+        raise
+    reach("extend.staged")
+    batch = batches.frozen(parts.ledger)
+    assert batch is not None, f"batch {number} was frozen a moment ago"
+    return batch
+
+
+def _write(parts: Opened, rows: Rows, equal: int, progress: Progress) -> int:
+    """The number of the new batch, whose rows are on disk."""
     blocks, done = [], 0
     for block in parts.stored_rows.write_rows(rows):
         blocks.append(block)
@@ -38,10 +51,7 @@ def stage(parts: Opened, rows: Rows, allow_equal_content: bool, progress: Progre
         for block in blocks:
             insert_block(parts, None, block, staged=number)
         reach("freeze.before_commit")
-    reach("extend.staged")
-    batch = batches.frozen(parts.ledger)
-    assert batch is not None, "a batch was frozen a moment ago"
-    return batch
+    return number
 
 
 def _check(parts: Opened, rows: Rows, allow_equal_content: bool) -> int:
