@@ -26,8 +26,7 @@ from expunge.objective import LinearObjective
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
 TARGET = 1e-9  # gradient of the mean loss after a removal
-LATE = 55  # a release so late that its tolerance has tightened to TARGET
-NOISE = 0.0005
+NOISES = (0.0005, 0.003)  # more noise displaces the start further: one more pass
 
 
 def digits_3_and_8() -> tuple[Rows, Rows]:
@@ -69,7 +68,7 @@ def one_removal(method: CertifiedNewton, record: CertifiedNewtonRecord, rows: Ro
     for batch in (1, 10, 100):
         ids = [str(i) for i in range(batch)]
         retained, forgotten = rows.without(ids), rows.only(ids)
-        key = NoiseKey.fresh(LATE)
+        key = NoiseKey.fresh(round(110_000 * method.noise_std))  # so late that its tolerance has tightened to TARGET
         step = method.forget(record, retained, forgotten, noise=key)
         forget = median_seconds(lambda: method.forget(record, retained, forgotten, noise=key), 9)  # noqa: B023
         settle = median_seconds(lambda: method.settle(step.record, retained), 3)  # noqa: B023
@@ -110,11 +109,12 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     rows, test = digits_3_and_8()
-    method = CertifiedNewton(epsilon=1.0, delta=1e-5, l2=1e-3, noise_std=NOISE, loss="logistic")
-    record = method.learn(rows, seed=0, noise=NoiseKey.fresh(1))
-    print(f"MNIST 3 against 8, n={len(rows)}, d=785, epsilon 1, delta 1e-5, noise {method.noise_std}, l2 {method.l2}")
-    print(f"  learned: test accuracy {accuracy(method, record, test):.4f}")
-    one_removal(method, record, rows)
+    print(f"MNIST 3 against 8, n={len(rows)}, d=785, epsilon 1, delta 1e-5, l2 1e-3")
+    for noise_std in reversed(NOISES):
+        method = CertifiedNewton(epsilon=1.0, delta=1e-5, l2=1e-3, noise_std=noise_std, loss="logistic")
+        record = method.learn(rows, seed=0, noise=NoiseKey.fresh(1))
+        print(f"  noise {noise_std}: learned, test accuracy {accuracy(method, record, test):.4f}")
+        one_removal(method, record, rows)
     sequence(method, record, rows, test, removals)
 
 

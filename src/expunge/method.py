@@ -131,7 +131,7 @@ def check_step(retained: Rows, forgotten: Rows) -> None:
     Raises:
         InputError: a row to forget is still among the retained ones. MustRetrain: no row is left.
     """
-    if len(np.intersect1d(retained.keys, forgotten.keys)):
+    if np.isin(retained.keys, forgotten.keys).any():
         raise InputError("A row to forget is still among the retained rows; give rows.without(ids) and rows.only(ids).")
     if not len(retained):
         raise MustRetrain("No row is left to learn from: delete the model instead of asking it to forget.")

@@ -51,7 +51,7 @@ def test_the_rounding_bound_is_that_of_the_features_in_use(monkeypatch: pytest.M
     new = Rows.of({"a": zeros}, np.arange(4000) % 2, ids=[f"n{i}" for i in range(4000)], classes=2)
     used: list[float] = []
 
-    def spy(objective: Any, w: Tensor, rows: int, large: bounds.Magnitudes, measured: float) -> float:
+    def spy(objective: Any, w: Tensor, rows: Rows, large: bounds.Magnitudes, measured: float) -> float:
         used.append(large.row)
         return bounds.largest_residual(objective, w, rows, large, measured)
 

@@ -113,3 +113,21 @@ def test_no_rows_give_zeros() -> None:
     assert torch.equal(linear_models.gradient(X, y, W, loss), torch.zeros_like(W))
     assert linear_models.row_gradients(X, y, W, loss).shape == (0, W.numel())
     assert linear_models.hessian_root(X, y, W, loss).shape == (W.numel(), 0)
+
+
+def test_additions_count_a_chunk_and_one_for_each_chunk_and_block() -> None:
+    assert linear_models.additions([5]) == 1024 + 1 + 1
+    assert linear_models.additions([1024, 1025, 3000]) == 1024 + (1 + 1) + (1 + 2) + (1 + 3)
+
+
+def test_a_chunk_is_summed_apart_from_what_was_summed_before() -> None:
+    """Small terms of a later chunk do not vanish one by one beside a huge one before."""
+    small, rows = 2.0**-53, 2 * linear_models.CHUNK_ROWS
+    x = torch.full((rows, 1), small, dtype=torch.float64)
+    x[: linear_models.CHUNK_ROWS] = 0.0
+    x[0] = 1.0
+    targets = torch.full(
+        (rows, 1), -1.0, dtype=torch.float64
+    )  # squared loss at zero weights: the gradient is the sum of x
+    total = linear_models.gradient(x, targets, torch.zeros((1, 1), dtype=torch.float64), Squared())
+    assert float(total) == 1.0 + linear_models.CHUNK_ROWS * small

@@ -11,7 +11,10 @@ import torch
 
 from expunge.certificate import Basis, Certified, View
 from expunge.errors import InputError, MustRetrain, Refused
+from expunge.maths.privacy import residual_tolerance
 from expunge.methods.certified_newton import CertifiedNewton
+from expunge.objective import LinearObjective
+from expunge.objective.bounds import largest_residual, magnitudes
 from expunge.rows import Block, Rows, Table
 from expunge.testing import noise_key
 
@@ -111,6 +114,20 @@ def test_a_tolerance_below_rounding_is_refused() -> None:
     large = Rows.of(1e6 * rows.columns["x"], rows.y, classes=3)
     with pytest.raises(Refused, match="scale the columns"):
         CertifiedNewton(noise_std=1e-6).learn(large, seed=0, noise=noise_key(1, 10_000))
+
+
+def test_a_late_release_aims_below_its_tolerance_by_what_rounding_takes() -> None:
+    rows, method = digits_like(), CertifiedNewton(noise_std=1e-6, l2=1e-2)
+    objective, clean = LinearObjective("cross_entropy", 1e-2, 8, 3), method.minimiser(rows)
+    floor = largest_residual(objective, clean, rows, magnitudes(rows), 0.0)
+    first = residual_tolerance(1e-6 * 0.268, 0.7797, 1e-2)  # that of release 1
+    release = int(first / (1.5 * floor))  # two thirds of the tolerance are rounding
+    record = method.learn(rows, seed=0, noise=noise_key(1, release))
+    step = method.forget(record, rows.without([0]), rows.only([0]), noise=noise_key(2, release + 1))
+    assert 0.1 * step.stats["tolerance"] < floor < step.stats["tolerance"]
+    assert step.stats["residual"] + floor <= step.stats["tolerance"]
+    with pytest.raises(Refused, match="scale the columns"):
+        method.learn(rows, seed=0, noise=noise_key(1, 2 * release))
 
 
 def test_forgetting_everything_must_retrain() -> None:

@@ -55,11 +55,11 @@ def gradient_floor(
     on softmax regressions are 5,000 to 300,000 times smaller.
 
     Args:
-        rows: n. inputs: p, the intercept's constant included. outputs: k, scores a row.
-        row_norm: at least max ||x_i||, intercept's constant included. weight_norm: ||W||, Frobenius.
-        l2: of the mean loss. slope: at least max ||s_i|| (sqrt(2) for cross-entropy, 1 for logistic, Huber's threshold,
-            the largest ||z - y|| for squared loss). curvature: at least the largest second derivative by the scores
-            (1/2 for cross-entropy, 1/4 for logistic, 1 for squared and Huber).
+        rows: n, or the fewer additions a term goes through in a sum made in chunks. inputs: p, the intercept's constant
+            included. outputs: k, scores a row. row_norm: at least max ||x_i||, intercept's constant included.
+        weight_norm: ||W||, Frobenius. l2: of the mean loss. slope: at least max ||s_i|| (sqrt(2) for cross-entropy, 1
+            for logistic, Huber's threshold, the largest ||z - y|| for squared loss). curvature: at least the largest
+            second derivative by the scores (1/2 for cross-entropy, 1/4 for logistic, 1 for squared and Huber).
     """
     for name, value in (("row_norm", row_norm), ("weight_norm", weight_norm), ("l2", l2), ("slope", slope)):
         if not 0 <= value < math.inf:

@@ -12,7 +12,7 @@ chunk by chunk, never as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -21,6 +21,14 @@ from expunge.maths.losses import Loss
 
 CHUNK_ROWS = 1024
 PANEL = 256
+
+
+def additions(blocks: Iterable[int]) -> int:
+    """How many additions a row's term goes through at most, in a sum over blocks of so many rows each.
+
+    First those of its chunk, then one for each chunk and block: about 1,024 + n/1,024, not n. It bounds rounding.
+    """
+    return CHUNK_ROWS + sum(1 - (-rows // CHUNK_ROWS) for rows in blocks)
 
 
 def scores(X: Tensor, W: Tensor) -> Tensor:
@@ -142,6 +150,7 @@ def _with_constant(X: Tensor, W: Tensor) -> Tensor:
 
 
 def _add_outer(total: Tensor, r: Tensor, x: Tensor) -> None:
+    """Add a chunk's sum, made apart: `additions` counts on it."""
     p = x.shape[1]
     total[:, :p] += r.T @ x
     if total.shape[1] > p:

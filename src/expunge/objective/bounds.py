@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from expunge.maths.floating_point import gradient_floor, true_norm
+from expunge.maths.linear_models import additions
 from expunge.maths.losses import CrossEntropy, Huber, Logistic, MultilabelLogistic, Squared
 from expunge.maths.privacy import doing_nothing_distance
 from expunge.objective.columns import finite, numbers
@@ -51,12 +52,12 @@ def measuring(rows: Rows, measured: Callable[[Magnitudes], None]) -> Rows:
     return rows.map(watch, rows.schema, keep=False)
 
 
-def largest_residual(objective: LinearObjective, w: Tensor, rows: int, large: Magnitudes, measured: float) -> float:
-    """The largest norm the gradient at `w` over `rows` rows can truly have, when `measured` came out."""
+def largest_residual(objective: LinearObjective, w: Tensor, rows: Rows, large: Magnitudes, measured: float) -> float:
+    """The largest norm the gradient at `w` over `rows` can truly have, when `measured` came out."""
     weight = float(torch.linalg.vector_norm(w))
     slope, curvature = _bounds(objective, weight, large)
     floor = gradient_floor(
-        rows=rows,
+        rows=min(len(rows), additions(map(len, rows.blocks))),
         inputs=objective.inputs + objective.intercept,
         outputs=objective.outputs,
         row_norm=large.row,
