@@ -20,7 +20,8 @@ from expunge.load import (
     rows_from_npz,
     rows_from_parquet,
 )
-from expunge.rows import Rows, check_schema
+from expunge.rows import Rows
+from expunge.schema import check_schema
 
 CSV = """name,owner,age,job,code,smoker,income
 007,u1,31,None,1,True,<=50K

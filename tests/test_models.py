@@ -15,7 +15,8 @@ from torch import nn
 from expunge import record
 from expunge.errors import InputError
 from expunge.models import Linear, Mlp, Model, ModuleFile, SmallConvNet, initial_weights, undisturbed
-from expunge.rows import Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Schema
 
 
 def schema(*shape: int, y: object = (0, 1, 2), dtype: type = float) -> Schema:

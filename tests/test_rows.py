@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from expunge import rows as rows_module
 from expunge.errors import DuplicateRows, InputError, SchemaError, UnknownRows
-from expunge.rows import Block, Rows, Table, as_text, check_finite, check_schema, with_classes
+from expunge.rows import Block, Rows, Table, as_text, check_finite, with_classes
+from expunge.schema import check_schema
 
 X = np.arange(12.0).reshape(6, 2)
 Y = np.array([0, 1, 2, 0, 1, 2])

@@ -18,7 +18,8 @@ from torch import Tensor
 from expunge.certificate import Certificate
 from expunge.errors import InputError, MustRetrain
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 Record = TypeVar("Record")
 State = TypeVar("State")

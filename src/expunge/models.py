@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from expunge import keyed
 from expunge.errors import InputError
-from expunge.rows import Column, Schema
+from expunge.schema import Column, Schema
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,

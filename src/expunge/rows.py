@@ -19,11 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from expunge import keyed
 from expunge.errors import DuplicateRows, InputError, SchemaError, UnknownRows
+from expunge.schema import TEXT, Array, Column, Schema, check_schema
 
-Array = NDArray[Any]
-TEXT = np.dtypes.StringDType()
 BLOCK_ROWS = 16_384
-_DTYPES: Mapping[str, Any] = {"f": np.float64, "i": np.int64, "u": np.uint8, "b": np.bool_, "T": TEXT}
 
 
 def as_text(names: Iterable[str | int] | Array) -> Array:
@@ -41,34 +39,6 @@ def as_text(names: Iterable[str | int] | Array) -> Array:
 
 def _composed(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column's declared shape: its name, numpy kind ("f", "i", "u", "b", or "T" for text) and shape of a row."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-
-    def empty(self) -> Array:
-        """The column of no rows, (0, *shape)."""
-        return np.empty((0, *self.shape), dtype=_DTYPES[self.kind])
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What every row of a set has, public by declaration: columns, target and, for a classification, the classes.
-
-    Attributes:
-        target: None where rows carry no y; else its kind and shape as a column named "y".
-        classes: names of the classes that y's codes 0..K-1 mean; empty for a regression. Declared, not counted: the
-            number of classes must not shrink when rows leave.
-    """
-
-    columns: tuple[Column, ...]
-    target: Column | None
-    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +161,8 @@ class Rows:
     @classmethod
     def from_table(cls, table: Table, classes: tuple[str, ...] = ()) -> Rows:
         """Rows in memory; nothing is checked."""
-        declared = tuple(_column(name, array) for name, array in sorted(table.columns.items()))
-        schema = Schema(declared, None if table.y is None else _column("y", table.y), classes)
+        declared = tuple(Column.of(name, array) for name, array in sorted(table.columns.items()))
+        schema = Schema(declared, None if table.y is None else Column.of("y", table.y), classes)
         size = BLOCK_ROWS
         blocks = [table.take(slice(start, start + size)) for start in range(0, len(table), size)]
         return cls([_in_memory(block) for block in blocks], schema)
@@ -320,31 +290,6 @@ class Rows:
         return both
 
 
-def check_schema(given: Schema, expected: Schema) -> None:
-    """Compare two schemas; the number kinds f, i, u and b are interchangeable in a column, text is not.
-
-    Raises:
-        SchemaError: a column is missing, extra, or of another kind or shape; or the classes differ.
-    """
-    have, want = ({column.name: column for column in schema.columns} for schema in (given, expected))
-    if missing := sorted(set(want) - set(have)):
-        raise SchemaError(f"Column(s) {missing} are missing; the rows were declared with {sorted(want)}.")
-    if extra := sorted(set(have) - set(want)):
-        raise SchemaError(f"Column(s) {extra} are not declared; the rows were declared with {sorted(want)}.")
-    for name, column in want.items():
-        if (have[name].kind == "T") != (column.kind == "T"):
-            kinds = ["text" if c.kind == "T" else "numbers" for c in (have[name], column)]
-            raise SchemaError(f"Column {name!r} holds {kinds[0]}; {kinds[1]} were declared.")
-        if have[name].shape != column.shape:
-            raise SchemaError(f"Column {name!r} has rows of shape {have[name].shape}; {column.shape} was declared.")
-    if given.target is None or expected.target is None:
-        return
-    if given.classes != expected.classes:
-        raise SchemaError(f"The classes given are {given.classes}; {expected.classes} were declared.")
-    if given.target.shape != expected.target.shape:
-        raise SchemaError(f"The targets have shape {given.target.shape} a row; {expected.target.shape} was declared.")
-
-
 def with_classes(rows: Rows, classes: tuple[str, ...]) -> Rows:
     """The same rows under other declared classes."""
     return Rows(rows.blocks, replace(rows.schema, classes=classes))
@@ -416,10 +361,6 @@ def _names(classes: int | Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise SchemaError(f"Every class needs a name of its own; given: {_some(names)}.")
     return names
-
-
-def _column(name: str, array: Array) -> Column:
-    return Column(name, array.dtype.kind, tuple(array.shape[1:]))
 
 
 def _in_memory(table: Table) -> Block:

@@ -28,7 +28,8 @@ from expunge.models import Mlp, ModuleFile
 from expunge.noise import NoiseKey
 from expunge.objective import bounds, minimise
 from expunge.record import digest
-from expunge.rows import Array, Block, Rows, Table
+from expunge.rows import Block, Rows, Table
+from expunge.schema import Array
 from expunge.testing import ContractBroken, check_method, holds, noise_key
 from expunge.vault import Vault
 

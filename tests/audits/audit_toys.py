@@ -15,7 +15,8 @@ from expunge.audits.step import Step
 from expunge.certificate import Basis, Certificate, Certified, Exact, Uncertified, View
 from expunge.method import Forgetting, Method, Release
 from expunge.noise import NoiseKey, add_noise
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 
 @dataclass(frozen=True, eq=False)

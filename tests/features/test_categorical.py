@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expunge.errors import InputError, SchemaError
 from expunge.features import Categorical
 from expunge.features.feature import minus
-from expunge.rows import TEXT
+from expunge.schema import TEXT
 
 
 def texts(*values: str) -> Any:

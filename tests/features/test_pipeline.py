@@ -20,7 +20,8 @@ from expunge.features import Categorical, Images, Numeric, Pipeline, offers
 from expunge.maths import privacy
 from expunge.method import Adopts, Checkable, Extends, Forgetting, Method, Release, Settles
 from expunge.noise import NoiseKey, add_noise
-from expunge.rows import Array, Block, Rows, Table
+from expunge.rows import Block, Rows, Table
+from expunge.schema import Array
 
 KEY = NoiseKey(bytes(32), 1)
 NEXT = NoiseKey(bytes(32), 2)

@@ -13,7 +13,7 @@ import torch
 
 from expunge.errors import InputError, SchemaError
 from expunge.features import FrozenText, text_encoder
-from expunge.rows import TEXT
+from expunge.schema import TEXT
 
 TEXTS = np.array(["the cat sat", "a dog", "the dog and the cat sat on a mat", ""], dtype=TEXT)
 

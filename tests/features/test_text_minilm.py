@@ -18,7 +18,8 @@ from expunge.features.text import MINILM
 from expunge.features.text_encoder import BATCH, STEP, encoder_folder
 from expunge.methods import CertifiedNewton
 from expunge.noise import NoiseKey
-from expunge.rows import TEXT, Rows
+from expunge.rows import Rows
+from expunge.schema import TEXT
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of transformers

@@ -16,7 +16,8 @@ from expunge.learners.learner import Training
 from expunge.learners.sgd import Sgd
 from expunge.models import Mlp, Model, ModuleFile
 from expunge.record import digest
-from expunge.rows import Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Schema
 
 PURPOSE = ("test",)
 FAST = Sgd(Mlp(hidden=(5,)), epochs=3, batch_size=8)

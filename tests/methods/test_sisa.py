@@ -28,7 +28,8 @@ from expunge.methods.sisa import Sisa, SisaRecord, slice_epochs
 from expunge.models import Mlp
 from expunge.noise import NoiseKey
 from expunge.record import decode, digest, encode
-from expunge.rows import Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Array, Schema
 
 NOISE = NoiseKey(bytes(32), 1)
 NETWORK = Sgd(Mlp(hidden=(3,)), epochs=3, batch_size=4)

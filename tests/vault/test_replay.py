@@ -22,7 +22,8 @@ from expunge.methods.certified_newton import CertifiedNewton
 from expunge.methods.retrain import Retrain
 from expunge.methods.sisa import Sisa
 from expunge.noise import NoiseKey, add_noise
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 from expunge.vault import Vault, disclosure, receipts
 from expunge.vault.keys import Keys
 from expunge.vault.replay import DRAWS, Answer, Newest, plausible_lengths, replay

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.errors import SchemaError
-from expunge.rows import TEXT, Column, Rows, Schema, Table, as_text
+from expunge.rows import Rows, Table, as_text
+from expunge.schema import TEXT, Column, Schema
 from expunge.vault.chunks import Chunks
 from expunge.vault.stored_rows import StoredRows, conform
 

@@ -14,7 +14,8 @@ from expunge.errors import MustRetrain
 from expunge.maths.privacy import epsilon_of
 from expunge.method import Forgetting, Method, Release
 from expunge.noise import NoiseKey, add_noise
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 GRID = 2**40
 

@@ -15,7 +15,8 @@ from expunge.errors import InputError
 from expunge.features.pipeline import PREFIX, Pipeline
 from expunge.method import Method, Release
 from expunge.objective.module import ModuleObjective
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 BATCH = 4096
 

@@ -21,7 +21,8 @@ from expunge.audits.candidates import Candidate, module_candidate, scored
 from expunge.audits.comparison import Subject, compare
 from expunge.errors import InputError
 from expunge.models import ModuleFile
-from expunge.rows import Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Schema
 
 
 def audit_models(

@@ -25,7 +25,8 @@ from expunge import keyed, record
 from expunge.errors import Corrupt, InputError
 from expunge.method import Method, Release
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 

@@ -27,7 +27,8 @@ from expunge.methods.retrain import PURPOSE, Retrain
 from expunge.methods.sisa import Sisa
 from expunge.models import Mlp
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 from expunge.vault import Vault
 from expunge.vault.verify import verify
 

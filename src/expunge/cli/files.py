@@ -18,7 +18,8 @@ from expunge.errors import Corrupt, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from expunge.rows import Rows, Schema, Table
+    from expunge.rows import Rows, Table
+    from expunge.schema import Schema
     from expunge.vault import Vault
 
 
@@ -136,7 +137,7 @@ def only_columns(rows: Rows, schema: Schema) -> Rows:
     Raises:
         SchemaError: a column of the schema is missing.
     """
-    from expunge.rows import check_schema
+    from expunge.schema import check_schema
 
     wanted = {column.name for column in schema.columns}
     kept = tuple(column for column in rows.schema.columns if column.name in wanted)

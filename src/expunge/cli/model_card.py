@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from expunge.method import Method
-    from expunge.rows import Schema
+    from expunge.schema import Schema
     from expunge.vault import Vault
 
 BINARY = 2

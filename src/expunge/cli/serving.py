@@ -14,7 +14,8 @@ from expunge.cli.output import say, show_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from expunge.rows import Rows, Schema
+    from expunge.rows import Rows
+    from expunge.schema import Schema
 
 
 def predict(

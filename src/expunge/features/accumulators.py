@@ -15,7 +15,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.rows import Array
+from expunge.schema import Array
 
 UNIT = 1074  # the smallest positive float64 is 2^-1074
 _LIMB = 18  # bits a limb: a 53-bit mantissa has three

@@ -16,7 +16,7 @@ from expunge.errors import InputError, SchemaError
 from expunge.features.accumulators import Levels
 from expunge.features.feature import Feature, Fitted, State, check_columns, column, public_note
 from expunge.noise import NoiseKey
-from expunge.rows import TEXT, Array
+from expunge.schema import TEXT, Array
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from expunge.errors import InputError, SchemaError
 from expunge.features.accumulators import Accumulator, Levels, Moments
 from expunge.noise import NoiseKey
-from expunge.rows import Array
+from expunge.schema import Array
 
 State = tuple[Accumulator, ...]
 Fitted = Mapping[str, Any]

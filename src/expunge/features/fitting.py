@@ -10,7 +10,8 @@ import torch
 
 from expunge.features.feature import Feature, Fitted, State, minus, plus
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Column, Rows, Schema, Table
+from expunge.rows import Rows, Table
+from expunge.schema import Array, Column, Schema
 
 
 def accumulated(features: Sequence[Feature], rows: Rows) -> tuple[State, ...]:

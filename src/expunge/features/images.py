@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from expunge.errors import InputError, SchemaError
 from expunge.features.feature import Feature, Fitted, State, check_columns, column
 from expunge.noise import NoiseKey
-from expunge.rows import Array
+from expunge.schema import Array
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from expunge.errors import InputError, SchemaError
 from expunge.features.accumulators import UNIT, Moments
 from expunge.features.feature import STATISTICS, Feature, Fitted, State, check_columns, column, public_note
 from expunge.noise import NoiseKey, add_noise
-from expunge.rows import Array
+from expunge.schema import Array
 
 LEAST_VARIANCE = 1e-6  # of noised statistics, in units of the declared half range
 

@@ -25,7 +25,8 @@ from expunge.features.numeric import Numeric
 from expunge.maths import privacy
 from expunge.method import Adopts, Checkable, Extends, Forgetting, Method, Release, Settles, check_step
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 PREFIX = "features/"
 FRESH = "Noised statistics are drawn anew for every release: equal bit for bit under one key, else in distribution."

@@ -14,7 +14,8 @@ from expunge.features.feature import STATISTICS, Feature
 from expunge.features.fitting import accumulated
 from expunge.features.images import Images
 from expunge.features.numeric import Numeric
-from expunge.rows import Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Schema
 
 Features = tuple[Feature, ...]
 IMAGE_DIMENSIONS = 2

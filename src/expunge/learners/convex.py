@@ -22,7 +22,8 @@ from expunge.maths import linear_models
 from expunge.maths.lbfgs import minimise
 from expunge.method import Release
 from expunge.objective import loss_for
-from expunge.rows import Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Array, Schema
 
 
 @dataclass(frozen=True)

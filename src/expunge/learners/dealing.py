@@ -14,7 +14,8 @@ import numpy as np
 from expunge import keyed
 from expunge.keyed import Keys
 from expunge.learners.inputs import in_memory
-from expunge.rows import Array, Rows, Table
+from expunge.rows import Rows, Table
+from expunge.schema import Array
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from expunge.errors import InputError
-from expunge.rows import Array, Block, Rows, Schema, Table
+from expunge.rows import Block, Rows, Table
+from expunge.schema import Array, Schema
 
 
 def in_memory(tables: Sequence[Table], schema: Schema) -> Rows:

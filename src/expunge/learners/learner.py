@@ -18,7 +18,8 @@ from torch import Tensor
 
 from expunge.keyed import Purpose
 from expunge.method import Release
-from expunge.rows import Array, Column, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Array, Column, Schema
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,8 @@ from expunge.keyed import Purpose
 from expunge.learners.inputs import in_key_order, inputs_and_outputs, matrix, numbers, target
 from expunge.learners.learner import Learner, Training, settings_of
 from expunge.method import Release
-from expunge.rows import Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Array, Schema
 
 ABSENT = 1e-12  # the probability of a class that training did not see, and the least of any
 

@@ -35,7 +35,8 @@ from expunge.learners.learner import Learner, Training, one_thread, schema_of, s
 from expunge.method import Release
 from expunge.models import Mlp, Model, initial_weights
 from expunge.objective.objective import AnyLoss, loss_for
-from expunge.rows import Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Array, Schema
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SECOND = 0.999  # Adam's decay of squared gradients

@@ -16,7 +16,8 @@ import numpy as np
 from expunge.errors import InputError, SchemaError
 from expunge.load.frames import Names
 from expunge.load.target import Classes, coded
-from expunge.rows import TEXT, Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import TEXT, Array, Schema
 
 
 def rows_from_npz(

@@ -15,7 +15,8 @@ from expunge.load.arrays import rows_from_npz
 from expunge.load.frames import Names, rows_from_frame
 from expunge.load.image_folder import rows_from_images
 from expunge.load.target import Classes
-from expunge.rows import Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Schema
 
 NOT_A_NUMBER = ("", "nan", "NaN")
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")

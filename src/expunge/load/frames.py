@@ -10,7 +10,8 @@ import pandas as pd
 
 from expunge.errors import InputError, SchemaError
 from expunge.load.target import Classes, coded
-from expunge.rows import TEXT, Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import TEXT, Array, Schema
 
 Names = str | Sequence[str] | None
 EXACT = 2**53  # from here on floating numbers skip integers

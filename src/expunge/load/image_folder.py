@@ -8,7 +8,8 @@ import numpy as np
 
 from expunge.errors import InputError, SchemaError
 from expunge.load.target import Classes
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"})
 

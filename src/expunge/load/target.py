@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from expunge.errors import InputError, SchemaError
-from expunge.rows import Array
+from expunge.schema import Array
 
 Classes = int | Sequence[str] | None
 SHOWN = 5

@@ -46,7 +46,8 @@ from expunge.objective import LinearObjective, outputs
 from expunge.objective.anchor import Anchor, anchored
 from expunge.objective.bounds import a_priori_distance
 from expunge.objective.minimise import Solve, minimise, minimise_within
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 LOSSES = ("cross_entropy", "huber", "logistic", "multilabel_logistic", "squared")
 ASSUMPTIONS = (

@@ -26,7 +26,8 @@ from expunge.learners.learner import Learner, Training
 from expunge.learners.sgd import Sgd
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 PURPOSE: Purpose = ("retrain",)
 

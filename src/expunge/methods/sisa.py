@@ -53,7 +53,8 @@ from expunge.maths import aggregation
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import EXACT, check_learnable, check_size
 from expunge.noise import NoiseKey
-from expunge.rows import Array, Rows, Schema, Table
+from expunge.rows import Rows, Table
+from expunge.schema import Array, Schema
 
 Aggregation = Literal["majority", "mean", "weighted"]
 

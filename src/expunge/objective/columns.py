@@ -10,7 +10,8 @@ from torch import Tensor
 
 from expunge.errors import InputError
 from expunge.maths.losses import Loss
-from expunge.rows import Array, Table
+from expunge.rows import Table
+from expunge.schema import Array
 
 
 def numbers(name: str, array: Array) -> Tensor:

@@ -16,7 +16,8 @@ from expunge.errors import InputError
 from expunge.maths import linear_models
 from expunge.objective.columns import column, finite, numbers, targets
 from expunge.objective.objective import AnyLoss, Objective, Product, checked_l2, counted, loss_for
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 
 @final

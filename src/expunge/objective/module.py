@@ -26,7 +26,8 @@ from expunge.maths import derivatives
 from expunge.models import initial_weights
 from expunge.objective.columns import column, finite, numbers, targets
 from expunge.objective.objective import AnyLoss, Objective, Product, checked_l2, counted, loss_for
-from expunge.rows import Array, Rows, Table
+from expunge.rows import Rows, Table
+from expunge.schema import Array
 
 MICRO_BATCH = 256
 GRAPH_BUDGET = 512 * 2**20

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from expunge.errors import InputError
 from expunge.maths.losses import CrossEntropy, Custom, Huber, Logistic, Loss, MultilabelLogistic, Squared
-from expunge.rows import Array, Rows
+from expunge.rows import Rows
+from expunge.schema import Array
 
 LOSSES: Mapping[str, Callable[[], Loss]] = {
     "cross_entropy": CrossEntropy,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from expunge.errors import DuplicateRows, SchemaError
-from expunge.rows import Rows, check_schema
+from expunge.rows import Rows
+from expunge.schema import check_schema
 from expunge.vault import batches
 from expunge.vault.batches import Batch
 from expunge.vault.commit import insert_block, refuse_pending_subjects

@@ -12,7 +12,8 @@ import numpy as np
 
 from expunge import keyed
 from expunge.errors import Corrupt, Incomplete, InputError
-from expunge.rows import Rows, Schema, as_text
+from expunge.rows import Rows, as_text
+from expunge.schema import Schema
 from expunge.vault import sources
 from expunge.vault.chunks import Chunks
 from expunge.vault.keys import Keys, key_file

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from expunge import keyed
 from expunge.errors import SchemaError
-from expunge.rows import BLOCK_ROWS, TEXT, Array, Block, Column, Rows, Schema, Table
+from expunge.rows import BLOCK_ROWS, Block, Rows, Table
+from expunge.schema import TEXT, Array, Column, Schema
 from expunge.vault.chunks import Chunks
 
 

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.errors import Resurrection
-from expunge.rows import Array, Rows, Table
+from expunge.rows import Rows, Table
+from expunge.schema import Array
 from expunge.vault.keys import Keys
 
 DIGEST_BYTES = 16

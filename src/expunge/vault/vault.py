@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from expunge.rows import Array, Rows, Schema
+from expunge.rows import Rows
+from expunge.schema import Array, Schema
 from expunge.vault import overview, receipt_chain
 from expunge.vault.done import Done
 from expunge.vault.ledger import Ledger
