@@ -64,6 +64,20 @@ class Feature(ABC):
         """What a certificate on these features assumes, in words."""
 
 
+class PublicFeature(Feature):
+    """A transform that learns nothing from rows."""
+
+    @property
+    def statistics(self) -> str:
+        """Public: nothing is learned."""
+        return "public"
+
+    def accumulate(self, columns: Mapping[str, Array]) -> State:
+        """Nothing is learned."""
+        del columns
+        return ()
+
+
 def public_note(what: str, columns: tuple[str, ...], from_rows: bool) -> str:
     """How an assumption speaks of public statistics: given by the user, or read from rows by `declare_public`."""
     note = f"declared public: {what} of column(s) {', '.join(columns)}"

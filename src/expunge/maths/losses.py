@@ -109,8 +109,29 @@ class CrossEntropy(Loss):
         return scores.log_softmax(1)
 
 
+class Binary(Loss):
+    """log(1 + e^s) - y s of each output: what `Logistic` and `MultilabelLogistic` share."""
+
+    @override
+    def values(self, scores: Tensor, y: Tensor) -> Tensor:
+        return _binary_values(scores, y)
+
+    @override
+    def slopes(self, scores: Tensor, y: Tensor) -> Tensor:
+        return scores.sigmoid() - y
+
+    @override
+    def curvature(self, scores: Tensor, y: Tensor) -> Tensor:
+        del y
+        return scores.sigmoid() * (-scores).sigmoid()
+
+    @override
+    def curve(self, scores: Tensor, y: Tensor, direction: Tensor) -> Tensor:
+        return self.curvature(scores, y) * direction
+
+
 @dataclass(frozen=True)
-class Logistic(Loss):
+class Logistic(Binary):
     """Logistic loss of two classes on one output."""
 
     @override
@@ -123,51 +144,17 @@ class Logistic(Loss):
         return _zeros_and_ones(_column(y, 1), dtype)
 
     @override
-    def values(self, scores: Tensor, y: Tensor) -> Tensor:
-        return _binary_values(scores, y)
-
-    @override
-    def slopes(self, scores: Tensor, y: Tensor) -> Tensor:
-        return scores.sigmoid() - y
-
-    @override
-    def curvature(self, scores: Tensor, y: Tensor) -> Tensor:
-        del y
-        return scores.sigmoid() * (-scores).sigmoid()
-
-    @override
-    def curve(self, scores: Tensor, y: Tensor, direction: Tensor) -> Tensor:
-        return self.curvature(scores, y) * direction
-
-    @override
     def outputs(self, scores: Tensor) -> Tensor:
         return torch.cat([logsigmoid(-scores), logsigmoid(scores)], dim=1)
 
 
 @dataclass(frozen=True)
-class MultilabelLogistic(Loss):
+class MultilabelLogistic(Binary):
     """A logistic loss for each of k labels, summed."""
 
     @override
     def targets(self, y: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
         return _zeros_and_ones(_column(y, outputs), dtype)
-
-    @override
-    def values(self, scores: Tensor, y: Tensor) -> Tensor:
-        return _binary_values(scores, y)
-
-    @override
-    def slopes(self, scores: Tensor, y: Tensor) -> Tensor:
-        return scores.sigmoid() - y
-
-    @override
-    def curvature(self, scores: Tensor, y: Tensor) -> Tensor:
-        del y
-        return scores.sigmoid() * (-scores).sigmoid()
-
-    @override
-    def curve(self, scores: Tensor, y: Tensor, direction: Tensor) -> Tensor:
-        return self.curvature(scores, y) * direction
 
     @override
     def outputs(self, scores: Tensor) -> Tensor:

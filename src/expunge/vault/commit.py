@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from expunge import keyed
+from expunge.certificate import Certified
 from expunge.errors import InputError, Resurrection
 from expunge.features import offers
 from expunge.method import Release, Settles
@@ -170,6 +171,7 @@ def _issue(
     event = receipts.Event.FORGOTTEN
     row = parts.ledger.one("SELECT * FROM requests WHERE number = ?", request.number)
     ids = leaving.table.ids[among(leaving.table.keys, request.members)]
+    certificate = outcome.certificate
     private = {
         "ids": sorted(str(name) for name in ids),
         "rows": len(ids),
@@ -179,7 +181,7 @@ def _issue(
         "record": written.record.tree,
         "relearned": outcome.relearned,
         "audit": outcome.audit,
-        "doing_nothing_meets_it": getattr(outcome.certificate, "doing_nothing_meets_it", None),
+        "doing_nothing_meets_it": certificate.doing_nothing_meets_it if isinstance(certificate, Certified) else None,
         "stats": dict(outcome.stats),
     }
     facts = receipts.Forgetting(
