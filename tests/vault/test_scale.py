@@ -78,14 +78,14 @@ def test_a_step_rewrites_only_the_blocks_it_touches(large: Path, counted: Counte
 
 
 def test_work_holds_a_few_blocks_at_a_time(large: Path) -> None:
+    peaks = []
     with Vault.open(large) as vault:
-        vault.request(ids=[5])
-        vault.work()  # imports what a step needs, which is not the step's memory
-        vault.request(ids=range(10, N, BLOCK_ROWS))
-        tracemalloc.start()
-        vault.work()
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        for first in (10, 11, 12):  # other threads of the process only ever add: the least of three is the step's own
+            vault.request(ids=range(first, N, BLOCK_ROWS))
+            tracemalloc.start()
+            vault.work()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
     assert BLOCKS == 13
     # all indexes, and one block as the file's bytes, as parsed, as copied and as kept
-    assert peak < INDEX * N + 5.5 * BLOCK_ROWS * DATA
+    assert min(peaks) < INDEX * N + 5.5 * BLOCK_ROWS * DATA
