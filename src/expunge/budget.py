@@ -61,9 +61,22 @@ class Budget:
         return self.noise_std * self.mu(coordinates) * release_share(release)
 
     def certificate(
-        self, release: int, coordinates: int, assumptions: tuple[str, ...], *, doing_nothing_meets_it: bool = False
+        self,
+        release: int,
+        coordinates: int,
+        assumptions: tuple[str, ...],
+        *,
+        basis: Basis = Basis.MEASURED,
+        view: View = View.STATE,
+        reference: str = "the minimiser on the retained rows alone",
+        doing_nothing_meets_it: bool = False,
     ) -> Certified:
-        """The certificate of a release whose residual was measured within its half of the distance."""
+        """The certificate of a release whose centre is known to lie within its half of the distance.
+
+        Args:
+            basis: how that is known. view: `TRANSCRIPT` where the record keeps weights without their noise.
+            reference: what the other half is for: the centre that learning without the rows comes near.
+        """
         distance = self.distance(release, coordinates)
         return Certified(
             epsilon=self.epsilon,
@@ -71,10 +84,10 @@ class Budget:
             mu=self.mu(coordinates),
             distance=distance,
             noise_std=self.noise_std,
-            basis=Basis.MEASURED,
-            view=View.TRANSCRIPT,
+            basis=basis,
+            view=view,
             reference=(
-                f"the minimiser on the retained rows alone, solved to within {distance / 2:.3g} (Euclidean), plus "
+                f"{reference}, solved to within {distance / 2:.3g} (Euclidean), plus "
                 f"independent normal noise of standard deviation {self.noise_std} on each of {coordinates} coordinates"
             ),
             assumptions=assumptions,

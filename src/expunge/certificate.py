@@ -19,11 +19,12 @@ class Basis(StrEnum):
 
 
 class View(StrEnum):
-    """What the adversary of the guarantee sees."""
+    """What the adversary of the guarantee sees; each covers those above it."""
 
-    ONE_RELEASE = "one release"
+    ONE_RELEASE = "one release"  # any one, from the deletion on
     TRANSCRIPT = "transcript of releases"  # all releases from the deletion on
     STATE = "stored state"  # the purged vault beside the transcript
+    LIFETIME = "every release ever made"  # those before the deletion too: differential privacy
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Certified:
         assumptions: what must be true, in words a reviewer can check.
         doing_nothing_meets_it: whether the a-priori bound says that the untouched model would satisfy this
             certificate too: then it is true and says little.
+        increment_std: of the noise this release added, where it carries on that of the release before; 0 where every
+            release draws its own. The difference of two releases has no other noise.
     """
 
     epsilon: float
@@ -64,6 +67,7 @@ class Certified:
     assumptions: tuple[str, ...]
     norm: str = "euclidean"
     doing_nothing_meets_it: bool = False
+    increment_std: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expunge.certificate import Certified, Exact, Uncertified
+from expunge.certificate import Certified, Exact, Uncertified, View
 from expunge.errors import MustRetrain
 from expunge.features import offers
 from expunge.features.pipeline import PREFIX
@@ -131,7 +131,8 @@ class _Trial(Generic[Record]):
     def forgetting_is_repeatable(self) -> None:
         again = self._forget(self.record, self.retained, self.forgotten, self.second)
         _require(digest(again.record) == digest(self.step.record), "forget gave two records under one noise key")
-        _require(again.record is not self.record, "forget returned the record it was given")
+        lifelong = isinstance(again.certificate, Certified) and again.certificate.view is View.LIFETIME
+        _require(lifelong or again.record is not self.record, "forget returned the record it was given")
 
     def forgetting_nothing_changes_nothing(self) -> None:
         none = self.rows.select(np.zeros(len(self.rows), dtype=bool))
@@ -230,7 +231,8 @@ class _Trial(Generic[Record]):
                     f"under one noise key the releases differ by {self.substitution_gap:.3g}, "
                     f"more than twice the distance {promise.distance:.3g}",
                 )
-                self._caches_are_recomputable()
+                if promise.view is View.STATE:
+                    self._caches_are_recomputable()
             case Uncertified():
                 _require(
                     bool(self.excuse) or self.substitution_gap <= self.do_nothing_gap * 4,
@@ -238,7 +240,7 @@ class _Trial(Generic[Record]):
                 )
 
     def _certified(self, promise: Certified) -> None:
-        share = privacy.release_share(self.second.release)
+        share = 1.0 if promise.view is View.LIFETIME else privacy.release_share(self.second.release)
         whole = privacy.mu_of(promise.epsilon, promise.delta)
         _require(0.99 * whole <= promise.mu <= whole, "mu does not lie just under the curve of epsilon and delta")
         _require(
@@ -248,7 +250,8 @@ class _Trial(Generic[Record]):
         )
         self._near_minimiser(promise, self.method.release(self.step.record), self.second)
         self._noise_is_secret_and_there(promise)
-        self._nothing_noiseless_is_kept(promise)
+        if promise.view is View.STATE:
+            self._nothing_noiseless_is_kept(promise)
 
     def _near_minimiser(self, promise: Any, release: Release, noise: NoiseKey, rows: Rows | None = None) -> None:
         if not offers(self.method, Checkable):
@@ -262,8 +265,8 @@ class _Trial(Generic[Record]):
         )
 
     def _noise_is_secret_and_there(self, promise: Certified) -> None:
-        others = [self._forget(self.record, self.retained, self.forgotten, noise_key(99 + k, 2)) for k in range(DRAWS)]
-        drawn = torch.stack([self._weights(self.method.release(step.record)) for step in (self.step, *others)])
+        records = [self.step.record, *(self._drawn(promise, noise_key(99 + k, 2)) for k in range(DRAWS))]
+        drawn = torch.stack([self._weights(self.method.release(record)) for record in records])
         spread = float(drawn.var(dim=0).mean().sqrt())
         _require(
             abs(spread / promise.noise_std - 1) < 5 / math.sqrt(2 * DRAWS * drawn.shape[1]),
@@ -286,6 +289,13 @@ class _Trial(Generic[Record]):
         if offers(self.method, Settles):
             again = self._settled(self.settled, self.retained)
             _require(digest(again) == digest(self.settled), "a cache is no function of release and retained rows")
+
+    def _drawn(self, promise: Certified, noise: NoiseKey) -> Record:
+        """The record after the step under another key; its noise was drawn by `learn` where no step draws any."""
+        if promise.view is not View.LIFETIME:
+            return self._forget(self.record, self.retained, self.forgotten, noise).record
+        learned = self.method.learn(self.rows, seed=self.seed, noise=noise)
+        return self._forget(learned, self.retained, self.forgotten, noise).record
 
     def _forget(self, record: Record, retained: Rows, forgotten: Rows, noise: NoiseKey) -> Forgetting[Record]:
         return self.method.forget(record, retained, forgotten, noise=noise)

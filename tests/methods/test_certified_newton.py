@@ -65,7 +65,7 @@ def test_the_certificate_says_the_fixed_budget_and_its_basis() -> None:
     assert certificates[0] == certificates[1]  # no measured figure is in it, so it says nothing of the row
     assert isinstance(certificates[0], Certified)
     assert certificates[0].basis is Basis.MEASURED
-    assert certificates[0].view is View.TRANSCRIPT
+    assert certificates[0].view is View.STATE
     assert steps[0].stats["residual"] != steps[1].stats["residual"]
 
 

@@ -79,12 +79,15 @@ def _choices() -> Choices:
     """What may stand where a method asks for a learner or a model."""
     import expunge.learners
     import expunge.models
+    from expunge.learners.differentiable import Differentiable
     from expunge.learners.learner import Learner
     from expunge.models import Model
 
     files = pkgutil.iter_modules(expunge.learners.__path__, "expunge.learners.")
+    learners = [importlib.import_module(file.name) for file in files]
     return {
-        Learner: _final([importlib.import_module(file.name) for file in files], Learner),
+        Differentiable: _final(learners, Differentiable),
+        Learner: _final(learners, Learner),
         Model: _final([expunge.models], Model),
     }
 

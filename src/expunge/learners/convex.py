@@ -16,18 +16,19 @@ from torch import Tensor
 
 from expunge.errors import InputError, NotConverged
 from expunge.keyed import Purpose
+from expunge.learners.differentiable import Differentiable
 from expunge.learners.inputs import in_key_order, inputs_and_outputs, matrix, numbers, target
-from expunge.learners.learner import Learner, Training, one_thread, settings_of
+from expunge.learners.learner import Training, one_thread, schema_of, settings_of
 from expunge.maths import linear_models
 from expunge.maths.lbfgs import minimise
 from expunge.method import Release
-from expunge.objective import loss_for
+from expunge.objective import LinearObjective, loss_for
 from expunge.rows import Rows
 from expunge.schema import Array, Schema
 
 
 @dataclass(frozen=True)
-class Convex(Learner):
+class Convex(Differentiable):
     """Linear scores of the column `x` under a convex loss; float64.
 
     Args:
@@ -117,6 +118,20 @@ class Convex(Learner):
         weights = torch.cat([release.tensors["weight"], release.tensors["bias"][:, None]], 1)
         with one_thread():
             return loss_for(self.loss).outputs(linear_models.scores(matrix(columns, torch.float64), weights))
+
+    def objective(self, training: Training) -> LinearObjective:
+        """The mean loss and `l2/2 ||W||^2`, in closed form."""
+        inputs, outputs = self._sizes(schema_of(training.settings))
+        return LinearObjective(self.loss, self.l2, inputs, outputs)
+
+    def flat(self, training: Training) -> Tensor:
+        """The weights (outputs, p+1), row after row, intercepts last."""
+        return torch.cat([training.tensors["weight"], training.tensors["bias"][:, None]], 1).reshape(-1)
+
+    def moved(self, training: Training, w: Tensor) -> Training:
+        """The same model at other weights."""
+        weights = w.detach().view(len(training.tensors["bias"]), -1)
+        return replace(training, tensors={"weight": weights[:, :-1].clone(), "bias": weights[:, -1].clone()})
 
     def _sizes(self, schema: Schema) -> tuple[int, int]:
         inputs, outputs = inputs_and_outputs(schema)

@@ -30,10 +30,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from expunge import keyed
 from expunge.errors import ExpungeError, InputError, NotConverged
 from expunge.keyed import Purpose
+from expunge.learners.differentiable import Differentiable
 from expunge.learners.inputs import in_key_order, numbers, target
-from expunge.learners.learner import Learner, Training, one_thread, schema_of, settings_of
+from expunge.learners.learner import Training, one_thread, schema_of, settings_of
 from expunge.method import Release
 from expunge.models import Mlp, Model, initial_weights
+from expunge.objective import ModuleObjective
 from expunge.objective.objective import AnyLoss, loss_for
 from expunge.rows import Rows
 from expunge.schema import Array, Schema
@@ -46,7 +48,7 @@ BUFFER = "buffer:"
 
 
 @dataclass(frozen=True)
-class Sgd(Learner):
+class Sgd(Differentiable):
     """A torch module trained by mini-batches.
 
     The module reads the column `x`, or the columns its `forward` names where it takes several. Dropout, and whatever
@@ -188,6 +190,22 @@ class Sgd(Learner):
                 for start in range(0, max(n, 1), PREDICTED)
             ]
             return loss_for(self.loss).outputs(torch.cat(parts))
+
+    def objective(self, training: Training) -> ModuleObjective:
+        """The mean loss and `l2/2 ||w||^2` of the trained module; its buffers are constants."""
+        module = self._module(schema_of(training.settings))
+        _placed(module, training.tensors)
+        return ModuleObjective(module, self.loss, self.l2)
+
+    def flat(self, training: Training) -> Tensor:
+        """The trainable parameters in the module's order."""
+        return training.tensors["weights"].double()
+
+    def moved(self, training: Training, w: Tensor) -> Training:
+        """The same module at other weights, with moments at zero: they belong to the weights they were taken at."""
+        given = training.tensors
+        others = {name: part if name.startswith(BUFFER) else torch.zeros_like(part) for name, part in given.items()}
+        return replace(training, tensors={**others, "weights": w.detach().to(DTYPES[self.precision])}, steps=0)
 
     def _module(self, schema: Schema) -> nn.Module:
         outputs = 1 if self.loss == "logistic" else None

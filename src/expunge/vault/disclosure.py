@@ -26,8 +26,9 @@ from expunge.record import tensor_digest
 def exposure(before: Release, after: Release, certificate: Certificate) -> float:
     """How well two candidate histories can be told apart by who holds both releases: mu of Gaussian DP.
 
-    ||before - after|| / (sqrt(2) noise_std), from the two releases alone; infinite where there is no noise, where the
-    certificate speaks of one release only, or where something else than noised weights changed.
+    ||before - after|| / (sqrt(2) noise_std), from the two releases alone, or over the increment where noise is carried
+    on; infinite where there is no noise, where the certificate speaks of one release only, or where something else than
+    noised weights changed.
     """
     if not isinstance(certificate, Certified) or certificate.view is View.ONE_RELEASE:
         return math.inf
@@ -38,7 +39,8 @@ def exposure(before: Release, after: Release, certificate: Certificate) -> float
     if any(not _comparable(old, new) for old, new in pairs) or _features_changed(before, after):
         return math.inf
     old, new = (torch.cat([pair[side].detach().cpu().double().flatten() for pair in pairs]) for side in (0, 1))
-    return float(two_release_exposure(old, new, certificate.noise_std))
+    noise_std = certificate.increment_std / math.sqrt(2) or certificate.noise_std
+    return float(two_release_exposure(old, new, noise_std))
 
 
 def _comparable(old: Tensor, new: Tensor) -> bool:

@@ -113,6 +113,8 @@ def _views(certificate: dict[str, Any] | None, *, purged: bool) -> list[str]:
     match certificate:
         case None | {"type": "Uncertified"}:
             return []
-        case {"type": "Certified", "view": View.ONE_RELEASE}:
-            return [View.ONE_RELEASE.value]
-    return [View.ONE_RELEASE.value, View.TRANSCRIPT.value, *([View.STATE.value] if purged else [])]
+        case {"type": "Certified", "view": view}:
+            held = [known for known in View if list(View).index(known) <= list(View).index(View(view))]
+        case _:
+            held = [View.ONE_RELEASE, View.TRANSCRIPT, View.STATE]
+    return [known.value for known in held if purged or known is not View.STATE]

@@ -134,7 +134,7 @@ _FORGOTTEN: dict[str, Check] = {
 _PURGED: dict[str, Check] = {"purged": _is_time, "release": _is_release("after"), "receipt": _is_digest}
 _OF_EVENT = {Event.FORGOTTEN: _FORGOTTEN, Event.PURGED: _PURGED}
 _CERTIFIED: dict[str, Check] = {
-    **dict.fromkeys(("epsilon", "delta", "mu", "distance", "noise_std"), _is_number),
+    **dict.fromkeys(("epsilon", "delta", "mu", "distance", "noise_std", "increment_std"), _is_number),
     "basis": lambda value: value in list(Basis),
     "view": lambda value: value in list(View),
     "reference": _is_text,
