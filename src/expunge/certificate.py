@@ -78,3 +78,8 @@ class Uncertified:
 
 
 Certificate = Exact | Certified | Uncertified
+
+
+def may_stay(certificate: Certificate) -> bool:
+    """Whether the release may be the one of before, bit for bit: nothing else proves that it need not change."""
+    return isinstance(certificate, Exact) or (isinstance(certificate, Certified) and certificate.view is View.LIFETIME)

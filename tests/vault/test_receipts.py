@@ -133,7 +133,7 @@ def test_doing_nothing_meets_it_is_not_told() -> None:
 
 @pytest.mark.parametrize("certificate", [CERTIFIED, UNCERTIFIED])
 def test_an_unchanged_release_is_not_signed_as_forgotten(certificate: Certificate) -> None:
-    with pytest.raises(Refused, match="only an exact method proves"):
+    with pytest.raises(Refused, match="only an exact method"):
         receipts.statement(forgetting(before="b" * 64, certificate=certificate))
 
 
@@ -311,6 +311,12 @@ def test_a_commitment_cannot_be_guessed_without_the_key() -> None:
 def test_exposure_is_the_distance_over_the_noise_of_both() -> None:
     moved = disclosure.exposure(release(0.0, 0.0), release(0.3, 0.4), replace(CERTIFIED, noise_std=0.1))
     assert moved == pytest.approx(0.5 / (math.sqrt(2) * 0.1), rel=1e-12)
+
+
+def test_exposure_of_carried_noise_is_the_distance_over_the_increment_alone() -> None:
+    carried = replace(CERTIFIED, noise_std=0.1, increment_std=0.02)
+    moved = disclosure.exposure(release(0.0, 0.0), release(0.3, 0.4), carried)
+    assert moved == pytest.approx(0.5 / 0.02, rel=1e-12)
 
 
 @pytest.mark.parametrize("certificate", [EXACT, UNCERTIFIED, replace(CERTIFIED, view=View.ONE_RELEASE)])

@@ -334,6 +334,15 @@ def test_unchanged_weights_verify_only_as_exact() -> None:
             verify(receipts.envelope(made, KEYS), PEM)
 
 
+def test_unchanged_weights_verify_where_every_release_ever_made_is_covered() -> None:
+    same = f"{2:064x}"
+    lifelong = replace(CERTIFIED, view=View.LIFETIME)
+    found = verify(signed(forgetting(certificate=lifelong, before=same, exposure=0.0)), PEM)
+    assert found.before == same
+    assert found.certificate == lifelong
+    assert found.exposure == 0.0
+
+
 @pytest.mark.parametrize("certificate", [EXACT, UNCERTIFIED, replace(CERTIFIED, view=View.ONE_RELEASE)])
 def test_a_finite_exposure_needs_a_guarantee_over_releases(certificate: Certificate) -> None:
     with pytest.raises(VerificationError, match="finite two-release exposure"):

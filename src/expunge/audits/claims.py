@@ -20,7 +20,7 @@ from expunge import record
 from expunge.audits.audit import Apart, Claim
 from expunge.audits.references import Learned, learn
 from expunge.audits.step import Step
-from expunge.certificate import Certified, Exact, Uncertified, View
+from expunge.certificate import Certified, Exact, Uncertified, may_stay
 from expunge.errors import NotConverged
 from expunge.features import offers
 from expunge.method import Checkable, Method, Release
@@ -84,7 +84,7 @@ def _again(step: Step) -> Learned:
 
 def _certified(step: Step, claim: Certified, retrained: Learned, key: NoiseKey, same_as_before: bool) -> Finding:
     contradictions = []
-    if same_as_before and claim.noise_std > 0 and claim.view is not View.LIFETIME:
+    if same_as_before and claim.noise_std > 0 and not may_stay(claim):
         contradictions.append(
             "The release is bit for bit the one before. Fresh noise cannot do that: it was not drawn, or the step was "
             "not taken."

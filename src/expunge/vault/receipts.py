@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
-from expunge.certificate import Certificate, Certified, Exact, Uncertified, View
+from expunge.certificate import Certificate, Certified, Exact, Uncertified, View, may_stay
 from expunge.errors import Refused
 from expunge.record import canonical
 from expunge.vault.keys import Keys
@@ -114,10 +114,11 @@ def statement(facts: Forgetting | Purging) -> dict[str, Any]:
     }
     match facts:
         case Forgetting():
-            if facts.before == facts.after and not isinstance(facts.certificate, Exact):
+            if facts.before == facts.after and not may_stay(facts.certificate):
                 raise Refused(
                     f"The release after request {facts.request} equals the one before it ({facts.after[:16]}), and "
-                    f"only an exact method proves that it need not change. Nothing is signed: learn again instead."
+                    "only an exact method, or a differentially private one, proves that it need not change. Nothing is "
+                    "signed: learn again instead."
                 )
             if wrong := contradiction(facts.certificate):
                 raise Refused(
@@ -243,6 +244,8 @@ def advice(certificate: Certificate) -> tuple[str, ...]:
             told = "Does not expire. Two exact releases show the difference of their rows: delete in batches."
         case Certified(view=View.ONE_RELEASE):
             told = "Holds for this release alone: before publishing another, retrain or compose the budgets."
+        case Certified(view=View.LIFETIME):
+            told = "Does not expire, and covers earlier releases too; every further deletion adds to epsilon."
         case Certified():
             told = "Does not expire: later releases are within its epsilon and delta. Withdraw earlier releases."
         case Uncertified():

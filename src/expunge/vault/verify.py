@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from expunge.certificate import Certificate, Certified, Exact, View
+from expunge.certificate import Certificate, Certified, View, may_stay
 from expunge.errors import VerificationError
 from expunge.record import canonical
 from expunge.vault import receipt_form, receipts
@@ -214,8 +214,7 @@ def _check_meaning(predicate: Mapping[str, Any], subject: list[Any], certificate
         _fail("The request is later than its forgetting")
     if predicate["advice"] != list(receipts.advice(certificate)):
         _fail("The advice is not the one for this certificate")
-    lifelong = isinstance(certificate, Certified) and certificate.view is View.LIFETIME
-    if release["before"] == release["after"] and not (isinstance(certificate, Exact) or lifelong):
+    if release["before"] == release["after"] and not may_stay(certificate):
         _fail("The release did not change, and its certificate does not prove that it need not")
     if wrong := receipts.contradiction(certificate):
         _fail(f"The certificate contradicts itself: {wrong}")
