@@ -123,7 +123,11 @@ class Checkable(Protocol):
         """The minimiser of the method's objective on `rows`, to a gradient norm of `tol`; flat, float64."""
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
-        """The weights of a release without their noise; flat, float64. Only a step under way still has its key."""
+        """The weights of a release without their noise; flat, float64. Only a step under way still has its key.
+
+        Raises:
+            InputError: one key does not tell the noise of this method's releases.
+        """
 
 
 def check_step(retained: Rows, forgotten: Rows) -> None:

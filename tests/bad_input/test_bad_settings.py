@@ -68,7 +68,7 @@ def test_what_would_certify_nothing_is_refused(setting: str, told: Told, refused
         (("retrain", "--set", "learner"), Told("'learner'", "field=value", "is not of the form")),
         (("sisa", "--set", "shards=0"), Told("shards=0", "expected", "was given")),
         (("certified-neuton",), Told("'certified-neuton'", "did you mean 'certified-newton'?", "give path.py:name")),
-        (("boosting",), Told("'boosting'", "there are: certified-newton", "give path.py:name")),
+        (("boosting",), Told("'boosting'", "there are: certified-deep, certified-newton", "give path.py:name")),
     ],
 )
 def test_a_setting_or_method_that_does_not_exist_is_explained(
@@ -99,7 +99,7 @@ OWN = {
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ("absent.py:mine", Told("'absent.py'", "path.py:name, or one of certified-newton", "there is no file")),
+        ("absent.py:mine", Told("'absent.py'", "path.py:name, or one of certified-deep, certified-newton", "there is no file")),
         ("good.py", Told("'good.py'", "path.py:name", "give")),
         ("good.py:mime", Told("'mime'", "defines no", "did you mean 'mine'?")),
         ("number.py:Method", Told("'Method'", "subclasses expunge.Method", "was expected")),

@@ -21,7 +21,7 @@ from expunge.audits.audit import Apart, Claim
 from expunge.audits.references import Learned, learn
 from expunge.audits.step import Step
 from expunge.certificate import Certified, Exact, Uncertified, may_stay
-from expunge.errors import NotConverged
+from expunge.errors import InputError, NotConverged, Refused
 from expunge.features import offers
 from expunge.method import Checkable, Method, Release
 from expunge.noise import GRID_BITS, NoiseKey
@@ -98,11 +98,13 @@ def _certified(step: Step, claim: Certified, retrained: Learned, key: NoiseKey, 
     try:
         minimiser = method.minimiser(step.retained, tol=REFERENCE_TOL).double()
         untouched = method.minimiser(step.retained.and_rows(step.forgotten), tol=REFERENCE_TOL).double()
-    except NotConverged as error:
+        own = _distance(method.centre(step.after, step.noise), minimiser)
+        learned = _distance(method.centre(retrained.release, key), minimiser)
+    except (NotConverged, Refused) as error:
         how = f"The reference could not be solved to {REFERENCE_TOL:g}: {error}"
         return Finding(Claim(None, how), tuple(contradictions))
-    own = _distance(method.centre(step.after, step.noise), minimiser)
-    learned = _distance(method.centre(retrained.release, key), minimiser)
+    except InputError as error:
+        return Finding(Claim(None, f"The centre of the release cannot be told: {error}"), tuple(contradictions))
     variance = _noise_variance(method, step.after, minimiser, claim.noise_std)
     contradictions += _contradictions(claim, own, learned, variance, minimiser.numel())
     nothing = _distance(untouched, minimiser)

@@ -21,6 +21,7 @@ from expunge.certificate import Certificate, Certified, Exact, Uncertified, View
 from expunge.errors import InputError, MustRetrain, Refused
 from expunge.features import fitting
 from expunge.features.feature import STATISTICS, Feature, Fitted, State
+from expunge.features.frozen_network import FrozenNetwork
 from expunge.features.numeric import Numeric
 from expunge.maths import privacy
 from expunge.method import Adopts, Checkable, Extends, Forgetting, Method, Release, Settles, check_step
@@ -46,13 +47,25 @@ class Budgeted(Protocol):
     def max_epsilon(self) -> float: ...  # noqa: D102
 
 
+@runtime_checkable
+class Tailed(Protocol):
+    """A method that spends the share `tail` of delta on an event: no mu says all that it promises."""
+
+    @property
+    def tail(self) -> float: ...  # noqa: D102
+
+
 @dataclass(frozen=True, eq=False)
 class PipelineRecord:
-    """`states`: exact accumulators over the rows in use. `fitted`: their public form. `inner`: the method's record."""
+    """`states`: exact accumulators over the rows in use. `fitted`: their public form. `inner`: the method's record.
+
+    `gone`: how many rows were forgotten so far, where a feature's network was trained on them (private); else 0.
+    """
 
     states: tuple[State, ...]
     fitted: tuple[Fitted, ...]
     inner: Any
+    gone: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,10 +129,11 @@ class Pipeline(Method[PipelineRecord]):
         else:  # noised statistics would be drawn anew
             forms, after = record.fitted, fitting.mapped(self.features, record.fitted, retained)
         step = self.method.forget(record.inner, after, before, noise=noise)
+        gone = record.gone + len(forgotten) if self._private() else 0
         return replace(
             step,
-            record=PipelineRecord(states, forms, step.record),
-            certificate=self._certificate(step.certificate, len(forgotten)),
+            record=PipelineRecord(states, forms, step.record, gone),
+            certificate=self._certificate(step.certificate, len(forgotten), gone),
         )
 
     def release(self, record: PipelineRecord) -> Release:
@@ -152,8 +166,8 @@ class Pipeline(Method[PipelineRecord]):
         step = self.method.extend(record.inner, after, fitting.mapped(self.features, forms, added), noise=noise)
         return replace(
             step,
-            record=PipelineRecord(states, forms, step.record),
-            certificate=self._certificate(step.certificate, len(added)),
+            record=PipelineRecord(states, forms, step.record, record.gone),
+            certificate=self._certificate(step.certificate, len(added), record.gone),
         )
 
     def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> PipelineRecord:
@@ -210,11 +224,15 @@ class Pipeline(Method[PipelineRecord]):
             )
         return forms, after
 
-    def _certificate(self, certificate: Certificate, changed_rows: int) -> Certificate:
+    def _certificate(self, certificate: Certificate, changed_rows: int, gone: int) -> Certificate:
         notes = declared(self)
+        if gone > min((feature.max_forgotten for feature in self._private()), default=gone):
+            return Uncertified("More rows were forgotten than the frozen network's max_forgotten covers.")
         match certificate:
             case Uncertified():
                 return certificate
+            case Exact() if self._private():
+                return Uncertified("The method is exact, but its frozen network was trained on the forgotten rows.")
             case Exact():
                 drawn = (FRESH,) if self._noised() else ()
                 return replace(
@@ -243,19 +261,29 @@ class Pipeline(Method[PipelineRecord]):
     def _noised(self) -> list[Numeric]:
         return [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]
 
+    @property
+    def knows_rows(self) -> bool:
+        """Whether a feature's network was trained on the rows, and learning again does not change it."""
+        return bool(self._private())
+
+    def _private(self) -> list[FrozenNetwork]:
+        return [f for f in self.features if isinstance(f, FrozenNetwork) and f.origin == "private"]
+
     def _share(self) -> float:
-        """The mu of the noised statistics for a step of at most their `max_batch` rows."""
-        return hypot(*(feature.mu for feature in self._noised()))
+        """The mu of the noised statistics for a step of at most `max_batch` rows, and of networks trained on rows."""
+        return hypot(*(feature.mu for feature in self._noised()), *(network.share for network in self._private()))
 
     def _check_budget(self) -> None:
         share = self._share()
+        if share and isinstance(self.method, Tailed) and self.method.tail:
+            raise Refused(f"tail={self.method.tail} does not compose with noised or private features: set it to 0.")
         if not share or not isinstance(self.method, Budgeted):
             return
         mu = privacy.compose([privacy.mu_of(self.method.epsilon, self.method.delta), share])
         epsilon = privacy.epsilon_of(mu, self.method.delta)
         if epsilon > self.method.max_epsilon:
             raise Refused(
-                f"Weights (epsilon {self.method.epsilon:g}) and noised statistics (mu {share:.3g}) together spend "
+                f"Weights (epsilon {self.method.epsilon:g}) and features (mu {share:.3g}) together spend "
                 f"epsilon {epsilon:.3g}; max_epsilon is {self.method.max_epsilon:g}. Lower epsilon or mu, or raise it."
             )
 
@@ -278,6 +306,20 @@ def offers(method: Method[Any], protocol: type) -> bool:
     if protocol is Checkable and method.statistics == "noised":
         return False
     return offers(method.method, protocol)
+
+
+def learned_again(
+    method: Method[Any], before: Any, learned: Any, forgotten: int, certificate: Certificate
+) -> tuple[Any, Certificate]:
+    """The record `learned` anew, and its certificate where no frozen network was trained on the rows and stays.
+
+    Args:
+        before: the record that was replaced. forgotten: rows that left with the step.
+    """
+    if not isinstance(method, Pipeline) or not method.knows_rows:
+        return learned, certificate
+    why = "The model was learned again, but its frozen network was trained on the forgotten rows and stays."
+    return replace(learned, gone=before.gone + forgotten), Uncertified(why)
 
 
 def declared(method: Method[Any]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ loss plus `l2/2 ||w||^2` over all weights,
     adam    m <- b m + (1-b) g,  v <- .999 v + .001 g^2,  b = momentum,
             w <- w - learning_rate (m / (1 - b^t)) / (sqrt(v / (1 - .999^t)) + 1e-8)   (Kingma & Ba 2015, algorithm 1)
 
-Differs from torch.optim in: the weights and moments are one flat vector each.
+Differs from torch.optim in: the weights and moments are one flat vector each. With a `norm_bound` C every step ends in
+the projection w <- w min(1, C / ||w||).
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Sgd(Differentiable):
         epochs, batch_size, learning_rate: of the training. momentum: of sgd; beta_1 of adam.
         optimiser: "sgd" or "adam". l2: lambda of `lambda/2 ||w||^2`, added to the mean loss.
         precision: "float32" or "float64".
+        norm_bound: C of the ball ||w|| <= C that the weights are projected into after every step.
     """
 
     model: Model = field(default_factory=Mlp)
@@ -70,6 +72,7 @@ class Sgd(Differentiable):
     optimiser: Literal["sgd", "adam"] = "sgd"
     l2: float = 1e-4
     precision: Literal["float32", "float64"] = "float32"
+    norm_bound: float = math.inf
 
     def __post_init__(self) -> None:
         loss_for(self.loss)
@@ -86,6 +89,8 @@ class Sgd(Differentiable):
             raise InputError(f"optimiser={self.optimiser!r} was given; expected 'sgd' or 'adam'.")
         if self.precision not in DTYPES:
             raise InputError(f"precision={self.precision!r} was given; expected 'float32' or 'float64'.")
+        if not self.norm_bound > 0:
+            raise InputError(f"norm_bound={self.norm_bound} was given, and a positive number was expected.")
 
     def start(self, schema: Schema, seed: int, purpose: Purpose) -> Training:
         """Keyed initial weights, the module's own buffers, moments at zero.
@@ -147,6 +152,8 @@ class Sgd(Differentiable):
                     gradient = torch.cat([slope.reshape(-1) for slope in slopes])
                     steps, watched = steps + 1, guard
                     self._step(state, gradient, steps)
+                    if self.norm_bound < math.inf:
+                        state["weights"].mul_((self.norm_bound / state["weights"].norm()).clamp_(max=1.0))
         if not bool(torch.isfinite(state["weights"]).all()):
             raise NotConverged(f"Training diverged at learning_rate={self.learning_rate}; give a smaller one.")
         state |= {BUFFER + name: buffer.clone() for name, buffer in module.named_buffers()}

@@ -1,7 +1,37 @@
 """One file per method, and this list of them."""
 
+from expunge.methods.certified_deep import CertifiedDeep
 from expunge.methods.certified_newton import CertifiedNewton
+from expunge.methods.certified_removal import CertifiedRemoval
+from expunge.methods.descent_to_delete import DescentToDelete
+from expunge.methods.differential_privacy import DifferentialPrivacy
+from expunge.methods.distributed_descent import DistributedDescent
+from expunge.methods.fine_tune import FineTune
+from expunge.methods.fisher import Fisher
+from expunge.methods.gradient_ascent import GradientAscent
+from expunge.methods.influence import Influence
+from expunge.methods.mixed_linear import MixedLinear
+from expunge.methods.newton_shift import NewtonShift
 from expunge.methods.retrain import Retrain
+from expunge.methods.rewind import Rewind
+from expunge.methods.sekhari import Sekhari
 from expunge.methods.sisa import Sisa
 
-__all__ = ["CertifiedNewton", "Retrain", "Sisa"]
+__all__ = [
+    "CertifiedDeep",
+    "CertifiedNewton",
+    "CertifiedRemoval",
+    "DescentToDelete",
+    "DifferentialPrivacy",
+    "DistributedDescent",
+    "FineTune",
+    "Fisher",
+    "GradientAscent",
+    "Influence",
+    "MixedLinear",
+    "NewtonShift",
+    "Retrain",
+    "Rewind",
+    "Sekhari",
+    "Sisa",
+]

@@ -19,6 +19,8 @@ from expunge.objective.columns import finite, numbers
 from expunge.objective.linear import LinearObjective
 from expunge.rows import Rows, Table
 
+ADMITTED = 1 + 2e-9  # times a public bound, as `magnitudes` are rounded up: what a constant must hold for
+
 
 @dataclass(frozen=True)
 class Magnitudes:

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from expunge import record
 from expunge.audits.step import AuditSummary, Step
-from expunge.certificate import Certificate, Exact
+from expunge.certificate import Certificate, Exact, may_stay
 from expunge.errors import MustRetrain, NotConverged, Refused
 from expunge.features import offers
-from expunge.features.pipeline import declared
+from expunge.features.pipeline import declared, learned_again
 from expunge.method import Extends, Forgetting, Release
 from expunge.rows import Rows
 from expunge.vault.batches import Batch, must_relearn
@@ -74,7 +74,7 @@ def of_forgetting(
         else:
             why = outcome
         reach("step.relearn")
-    again = _learned_again(parts, batch, retained, why)
+    again = _learned_again(parts, batch, live, retained, len(forgotten), why)
     again = _audited(parts, batch, again, before, retained, forgotten, audit)
     if contradictions := _contradictions(again):
         raise Refused(
@@ -94,7 +94,7 @@ def of_extending(parts: Opened, batch: Batch, live: Any, retained: Rows, added: 
         if isinstance(outcome, Outcome):
             return outcome
         why = outcome
-    return _learned_again(parts, batch, retained.and_rows(added), why)
+    return _learned_again(parts, batch, live, retained.and_rows(added), 0, why)
 
 
 def _attempt(parts: Opened, step: Callable[[], Forgetting[Any]]) -> Outcome | str:
@@ -109,14 +109,14 @@ def _attempt(parts: Opened, step: Callable[[], Forgetting[Any]]) -> Outcome | st
     return Outcome(answer.record, release, answer.certificate, {**answer.stats, "seconds": seconds}, seconds=seconds)
 
 
-def _learned_again(parts: Opened, batch: Batch, rows: Rows, why: str) -> Outcome:
+def _learned_again(parts: Opened, batch: Batch, live: Any, rows: Rows, forgotten: int, why: str) -> Outcome:
     start = time.perf_counter()
     learned = parts.method.learn(rows, seed=parts.seed, noise=batch.noise)
     release = parts.method.release(learned)
     seconds = time.perf_counter() - start
-    assumptions = (*LEARNED_AGAIN.assumptions, *declared(parts.method))
-    certificate = replace(LEARNED_AGAIN, assumptions=assumptions)
-    return Outcome(learned, release, certificate, {"seconds": seconds}, relearned=why, seconds=seconds)
+    exact = replace(LEARNED_AGAIN, assumptions=(*LEARNED_AGAIN.assumptions, *declared(parts.method)))
+    record_now, certificate = learned_again(parts.method, live, learned, forgotten, exact)
+    return Outcome(record_now, release, certificate, {"seconds": seconds}, relearned=why, seconds=seconds)
 
 
 def _audited(
@@ -145,7 +145,7 @@ def _objection(outcome: Outcome, before: Release) -> str:
     """Why a step must not be committed as it is, or ""."""
     if contradictions := _contradictions(outcome):
         return f"The audit contradicted the certificate: {contradictions}"
-    if not isinstance(outcome.certificate, Exact) and record.digest(outcome.release) == record.digest(before):
+    if not may_stay(outcome.certificate) and record.digest(outcome.release) == record.digest(before):
         return "The release did not change, and the method does not prove that it need not."
     return ""
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from expunge import record as records
 from expunge.certificate import Certificate, Certified, Uncertified
+from expunge.errors import InputError, Refused
 from expunge.features import offers
 from expunge.method import Checkable, Method, Settles
 from expunge.noise import NoiseKey
@@ -162,12 +163,16 @@ def _replay_noised(vault: Replayable, newest: Newest) -> Replay:
     method, certificate = vault.method, newest.certificate
     made = method.release(vault.record())
     keys = [NoiseKey.fresh(newest.release) for _ in range(DRAWS)]
-    shown = torch.stack([method.centre(made, key) for key in keys])  # type: ignore[attr-defined]
+    try:
+        shown = torch.stack([method.centre(made, key) for key in keys])  # type: ignore[attr-defined]
+        minimiser = method.minimiser(vault.rows())  # type: ignore[attr-defined]
+    except (InputError, Refused) as error:
+        return _not_comparable(f"the release cannot be held against a minimiser: {error}")
     spread = math.sqrt(float(shown.var(dim=0).mean()))
     if spread == 0:
         return _replay_exact(vault, newest)
     weights: Tensor = shown.mean(dim=0)
-    length = float(torch.linalg.vector_norm(weights - method.minimiser(vault.rows())))  # type: ignore[attr-defined]
+    length = float(torch.linalg.vector_norm(weights - minimiser))
     noise_std = distance = spread  # of a model learned, or learned again: no useful certificate allows more distance
     if isinstance(certificate, Certified):
         noise_std, distance = certificate.noise_std, certificate.distance
