@@ -21,6 +21,7 @@ from expunge.certificate import Certified, Exact, View
 from expunge.errors import InputError, MustRetrain, NotConverged, Refused
 from expunge.learners.sgd import Sgd
 from expunge.maths import newton_residual
+from expunge.maths.lanczos import lanczos
 from expunge.maths.privacy import mu_of
 from expunge.methods import CertifiedDeep, CertifiedNewton, CertifiedRemoval, DifferentialPrivacy
 from expunge.models import Linear
@@ -278,3 +279,15 @@ def test_where_certified_deep_certifies_retraining_is_near(precision: Any, batch
     apart = torch.dist(learner.flat(step.record.training), learner.flat(again.training))
     assert apart <= step.certificate.distance / 2
     assert not isinstance(step.certificate, Exact)
+
+
+def test_an_eigenvalue_that_lanczos_ends_without_is_not_above_its_bound() -> None:
+    """It ends where a new direction is small, and an eigenvalue beside the others makes small ones only."""
+    spectrum = torch.ones(10, dtype=torch.float64)
+    spectrum[0] -= 1e-8
+    start = torch.ones(10, dtype=torch.float64)
+    start[0] = 1e-3
+    found = lanczos(lambda v: spectrum * v, start, steps=8)
+    assert found.steps == 1
+    assert found.smallest > 1 - 1e-10  # a careless bound lies above the least eigenvalue
+    assert found.least <= 1 - 1e-8

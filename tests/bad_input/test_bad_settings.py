@@ -99,7 +99,7 @@ OWN = {
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ("absent.py:mine", Told("'absent.py'", "path.py:name, or one of certified-deep, certified-newton", "there is no file")),
+        ("absent.py:mine", Told("'absent.py'", "path.py:name, or one of certified-deep", "there is no file")),
         ("good.py", Told("'good.py'", "path.py:name", "give")),
         ("good.py:mime", Told("'mime'", "defines no", "did you mean 'mine'?")),
         ("number.py:Method", Told("'Method'", "subclasses expunge.Method", "was expected")),

@@ -236,3 +236,18 @@ def test_the_installed_command_answers_without_a_terminal() -> None:
     done = process("-m", "expunge.cli", "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == __import__("expunge").__version__
+
+
+def test_a_column_that_marks_core_rows_stands_beside_the_features(tmp_path: Path, run: Run) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(60, 2))
+    lines = [f"r{i},{a:.3f},{b:.3f},{i % 2},{int(i >= 30)},{int(a > b)}" for i, (a, b) in enumerate(x)]
+    rows, vault = tmp_path / "marked.csv", tmp_path / "marked"
+    rows.write_text("id,a,b,c,core,y\n" + "\n".join(lines) + "\n")
+    settings = ["core.epochs=2", "layers=parts.2", "rank=5", "noise_std=0.1"]
+    chosen = ["--method", "mixed-linear", *(word for text in settings for word in ("--set", text))]
+    assert run("learn", vault, "--rows", rows, "--target", "y", "--classes", "0,1", "--id", "id", *chosen).code == 0
+    assert run("request", vault, "--ids", "r3").code == 0
+    assert "certified" in run("work", vault).out
+    assert run("request", vault, "--ids", "r40").code == 0
+    assert "Core rows are among these" in run("work", vault).out

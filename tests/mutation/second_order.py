@@ -43,8 +43,8 @@ DIFFERENTIAL_PRIVACY = (
     Mutant(
         "earlier releases are free",
         "methods/differential_privacy.py",
-        "spent = sqrt(record.number) * distance / self.noise_std",
-        "spent = distance / self.noise_std",
+        "sqrt(releases) * distance / self.noise_std",
+        "distance / self.noise_std",
         f"{PRIVATE}::test_each_earlier_release_that_may_have_held_a_row_is_charged",
     ),
     Mutant(
@@ -398,7 +398,24 @@ RECONSTRUCTION = (
     ),
 )
 
-SECOND_ORDER = (
+REVIEWED = (
+    Mutant(
+        "only the newest number of rows counts",
+        "methods/differential_privacy.py",
+        "self.sensitivity(record.least,",
+        "self.sensitivity(record.size,",
+        "tests/adversarial/test_second_order_certificates.py",
+    ),
+    Mutant(
+        "an account that the residual contradicts is believed",
+        "objective/removal_account.py",
+        "(least := 2 * measured - most) > beta",
+        "(least := 2 * measured - most) > math.inf",
+        "tests/adversarial/test_second_order_certificates.py::test_rows_that_stay_must_be_those_of_before",
+    ),
+)
+
+SECOND_ORDER = REVIEWED + (
     MIXED_LINEAR
     + RECONSTRUCTION
     + (

@@ -68,6 +68,8 @@ def _with_model(cls: type, name: str, settings: Settings, model: str) -> Setting
     fields = {field.name for field in dataclasses.fields(cls)}
     if "model" in fields:
         return {**settings, "model": ModuleFile.read(model)}
+    if "core" in fields:
+        return {**settings, "core.model": ModuleFile.read(model)}
     if "learner" in fields:
         return {"learner": "sgd", **settings, "learner.model": ModuleFile.read(model)}
     raise UsageError(

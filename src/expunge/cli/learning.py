@@ -43,7 +43,7 @@ def learn(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="PATH.PY:NAME", help="A torch module of your own, for retrain and sisa."),
+        typer.Option("--model", metavar="PATH.PY:NAME", help="Your own torch module, for methods that train one."),
     ] = None,
     weights: Annotated[
         Path | None,

@@ -14,6 +14,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from expunge.cli.output import UsageError
@@ -62,14 +63,24 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known)) or 'none'}."
 
 
-def _build(cls: type[T], settings: Settings, choices: Choices, values: dict[str, Any], path: str) -> T:
+def _build(
+    cls: type[T],
+    settings: Settings,
+    choices: Choices,
+    values: dict[str, Any],
+    path: str,
+    others: Mapping[str, type] = MappingProxyType({}),
+) -> T:
+    """The instance; `others` are the classes that could stand in its place."""
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     heads = dict.fromkeys(name.partition(".")[0] for name in settings)
     for name in heads:
         if name not in fields:
             known = [path + field for field in fields]
-            raise UsageError(f"{name_of(cls)} has no field {path + name!r}{suggestion(path + name, known)}")
+            owners = [other for other, kind in others.items() if name in _fields(kind)]
+            told = f"; {owners[0]} has it: --set {path[:-1]}={owners[0]} first." if owners else ""
+            raise UsageError(f"{name_of(cls)} has no field {path + name!r}{told or suggestion(path + name, known)}")
         nested = {key.partition(".")[2]: text for key, text in settings.items() if key.startswith(f"{name}.")}
         current = values.get(name, _default(fields[name]))
         values[name] = _read(hints[name], settings.get(name), nested, current, choices, path + name)
@@ -83,6 +94,10 @@ def _build(cls: type[T], settings: Settings, choices: Choices, values: dict[str,
         raise UsageError(str(error)) from error
 
 
+def _fields(cls: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls) if field.init}
+
+
 def _read(annotation: Any, own: Any, nested: Settings, current: Any, choices: Choices, path: str) -> Any:
     if own is not None and not isinstance(own, str):
         return own
@@ -92,7 +107,7 @@ def _read(annotation: Any, own: Any, nested: Settings, current: Any, choices: Ch
         return None
     if classes and (nested or own is None or own in classes or len(members) == 1):
         cls, start = _chosen(classes, own, current, path)
-        return _build(cls, nested, choices, start, f"{path}.")
+        return _build(cls, nested, choices, start, f"{path}.", classes)
     if nested:
         raise UsageError(f"{path} has no fields of its own; it is {_expected(annotation, choices)}.")
     for member in members:

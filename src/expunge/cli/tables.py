@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from expunge.cli.output import UsageError
 
 if TYPE_CHECKING:
     from expunge.method import Method
-    from expunge.rows import Rows
+    from expunge.rows import Rows, Table
 
 IMAGE_DIMENSIONS = 2
 
@@ -52,7 +52,8 @@ def over_a_table(method: Method[Any], rows: Rows, declared: Declared) -> Method[
     Raises:
         UsageError: bounds or levels are not of their form, or there is nothing they could apply to.
     """
-    columns = rows.schema.columns
+    marks = _marks(method)
+    columns = [column for column in rows.schema.columns if column.name not in marks]
     images = [c for c in columns if c.kind == "u" and len(c.shape) >= IMAGE_DIMENSIONS]
     if not images and all(column.kind != "T" and column.shape for column in columns):
         if declared.bounds or declared.levels:
@@ -61,18 +62,33 @@ def over_a_table(method: Method[Any], rows: Rows, declared: Declared) -> Method[
     from expunge.features import Pipeline, tabular
 
     features = tabular(
-        rows,
+        _without(rows, marks),
         statistics=str(declared.statistics),
         bounds=dict(_bounds(text) for text in declared.bounds),
         levels=dict(_levels(text) for text in declared.levels),
         mu=declared.mu,
     )
-    return Pipeline(features, method)
+    return Pipeline(features, method, tuple(column.name for column in rows.schema.columns if column.name in marks))
 
 
 def said_of(declared: Declared) -> str:
     """The sentence to print about a table's statistics."""
     return SAID[declared.statistics]
+
+
+def _marks(method: Method[Any]) -> frozenset[str]:
+    """Columns that a method reads beside the features: they mark rows, and a network must not see them."""
+    return frozenset(value for name, value in vars(method).items() if name == "core_column")
+
+
+def _without(rows: Rows, names: frozenset[str]) -> Rows:
+    """The rows without these columns."""
+
+    def without(table: Table) -> Table:
+        return replace(table, columns={name: part for name, part in table.columns.items() if name not in names})
+
+    schema = replace(rows.schema, columns=tuple(c for c in rows.schema.columns if c.name not in names))
+    return rows.map(without, schema, keep=False) if schema != rows.schema else rows
 
 
 def _bounds(text: str) -> tuple[str, tuple[float, float]]:

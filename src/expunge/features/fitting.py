@@ -49,15 +49,21 @@ def transformed(features: Sequence[Feature], forms: Sequence[Fitted], columns: M
     return np.concatenate([part.reshape(len(part), int(np.prod(part.shape[1:]))) for part in parts], axis=1)
 
 
-def mapped(features: Sequence[Feature], forms: Sequence[Fitted], rows: Rows) -> Rows:
-    """The rows with their features as the one column `x`; computed when a block is first read, then kept in memory."""
+def mapped(features: Sequence[Feature], forms: Sequence[Fitted], rows: Rows, beside: Sequence[str] = ()) -> Rows:
+    """The rows with their features as the column `x`; computed when a block is first read, then kept in memory.
+
+    Args:
+        beside: raw columns that stand beside it, as they are.
+    """
 
     def transform(table: Table) -> Table:
-        return replace(table, columns={"x": transformed(features, forms, table.columns)})
+        kept = {name: table.columns[name] for name in beside}
+        return replace(table, columns={"x": transformed(features, forms, table.columns), **kept})
 
     empty = {column.name: column.empty() for column in rows.schema.columns}
     sample = transformed(features, forms, empty)
-    schema = Schema((Column("x", "f", tuple(sample.shape[1:])),), rows.schema.target, rows.schema.classes)
+    kept = tuple(column for column in rows.schema.columns if column.name in beside)
+    schema = Schema((Column("x", "f", tuple(sample.shape[1:])), *kept), rows.schema.target, rows.schema.classes)
     return rows.map(transform, schema)
 
 

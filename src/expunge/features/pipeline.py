@@ -76,10 +76,12 @@ class Pipeline(Method[PipelineRecord]):
         features: column transforms; one keeps its shape (images), several stand side by side in the column `x`.
         method: what learns from them. Unless it says `features_may_change`, a step that changes the fitted features
             raises MustRetrain; declare statistics public to avoid that.
+        beside: raw columns that the method gets as they are, beside the features: marks of core rows, say.
     """
 
     features: tuple[Feature, ...]
     method: Method[Any]
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.features or not all(isinstance(feature, Feature) for feature in self.features):
@@ -107,7 +109,7 @@ class Pipeline(Method[PipelineRecord]):
         self._check_budget()
         states = fitting.accumulated(self.features, rows)
         forms = fitting.fitted(self.features, states, noise)
-        inner = self.method.learn(fitting.mapped(self.features, forms, rows), seed=seed, noise=noise)
+        inner = self.method.learn(self._mapped(forms, rows), seed=seed, noise=noise)
         return PipelineRecord(states, forms, inner)
 
     def forget(
@@ -123,11 +125,11 @@ class Pipeline(Method[PipelineRecord]):
         """
         check_step(retained, forgotten)
         states = fitting.without_rows(record.states, fitting.accumulated(self.features, forgotten))
-        before = fitting.mapped(self.features, record.fitted, forgotten)
+        before = self._mapped(record.fitted, forgotten)
         if len(forgotten):
             forms, after = self._refitted(record, states, retained, noise)
         else:  # noised statistics would be drawn anew
-            forms, after = record.fitted, fitting.mapped(self.features, record.fitted, retained)
+            forms, after = record.fitted, self._mapped(record.fitted, retained)
         step = self.method.forget(record.inner, after, before, noise=noise)
         gone = record.gone + len(forgotten) if self._private() else 0
         return replace(
@@ -163,7 +165,7 @@ class Pipeline(Method[PipelineRecord]):
             raise MustRetrain(f"{type(self.method).__name__} does not learn new rows without starting again.")
         states = fitting.with_rows(record.states, fitting.accumulated(self.features, added))
         forms, after = self._refitted(record, states, retained, noise)
-        step = self.method.extend(record.inner, after, fitting.mapped(self.features, forms, added), noise=noise)
+        step = self.method.extend(record.inner, after, self._mapped(forms, added), noise=noise)
         return replace(
             step,
             record=PipelineRecord(states, forms, step.record, record.gone),
@@ -181,14 +183,14 @@ class Pipeline(Method[PipelineRecord]):
         self._check_budget()
         states = fitting.accumulated(self.features, rows)
         forms = fitting.fitted(self.features, states, noise)
-        after = fitting.mapped(self.features, forms, rows)
+        after = self._mapped(forms, rows)
         return PipelineRecord(states, forms, self.method.adopt(weights, after, seed=seed, noise=noise))
 
     def settle(self, record: PipelineRecord, retained: Rows) -> PipelineRecord:
         """The method's caches recomputed; the features hold none of an earlier step."""
         if not isinstance(self.method, Settles):
             return record
-        after = fitting.mapped(self.features, record.fitted, retained)
+        after = self._mapped(record.fitted, retained)
         return replace(record, inner=self.method.settle(record.inner, after))
 
     def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
@@ -200,7 +202,7 @@ class Pipeline(Method[PipelineRecord]):
         if not isinstance(self.method, Checkable) or self.statistics == "noised":
             raise Refused("No minimiser to compare with: the method is not convex, or its features are noised.")
         forms = fitting.fitted(self.features, fitting.accumulated(self.features, rows), None)
-        return self.method.minimiser(fitting.mapped(self.features, forms, rows), tol=tol)
+        return self.method.minimiser(self._mapped(forms, rows), tol=tol)
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
         """The method's weights without their noise."""
@@ -212,10 +214,10 @@ class Pipeline(Method[PipelineRecord]):
         self, record: PipelineRecord, states: tuple[State, ...], retained: Rows, noise: NoiseKey
     ) -> tuple[tuple[Fitted, ...], Rows]:
         forms = fitting.fitted(self.features, states, noise)
-        after = fitting.mapped(self.features, forms, retained)
+        after = self._mapped(forms, retained)
         if fitting.same(forms, record.fitted):
             return forms, after
-        if after.schema.columns != fitting.mapped(self.features, record.fitted, retained).schema.columns:
+        if after.schema.columns != self._mapped(record.fitted, retained).schema.columns:
             raise MustRetrain("A level came or went with these rows, and the features have another width without it.")
         if not self.method.features_may_change:
             raise MustRetrain(
@@ -260,6 +262,11 @@ class Pipeline(Method[PipelineRecord]):
 
     def _noised(self) -> list[Numeric]:
         return [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]
+
+    def _mapped(self, forms: tuple[Fitted, ...], rows: Rows) -> Rows:
+        if missing := set(self.beside) - {column.name for column in rows.schema.columns}:
+            raise InputError(f"The columns {sorted(missing)} are to stand beside the features, and the rows have none.")
+        return fitting.mapped(self.features, forms, rows, self.beside)
 
     @property
     def knows_rows(self) -> bool:

@@ -23,7 +23,10 @@ def parted(rows: Rows, column: str, *, optional: bool = False) -> tuple[Rows, Ro
     if len(others) == len(rows.schema.columns):
         if optional:
             return rows.select(np.zeros(len(rows), dtype=bool)), rows
-        raise InputError(f"There is no column {column!r}; mark core rows in it by 1 and user rows by 0, or `adopt`.")
+        raise InputError(
+            f"There is no column {column!r}; mark core rows in it by 1 and user rows by 0, or give "
+            "the weights of a core that was trained elsewhere (`adopt`; --weights on the command line)."
+        )
     marks = [np.asarray(table.columns[column]).reshape(len(table), -1) for table in rows.tables()]
     if any(mark.dtype.kind not in "biuf" or mark.shape[1] != 1 or not np.isin(mark, (0, 1)).all() for mark in marks):
         raise InputError(f"The column {column!r} holds other things than 0 and 1, which mark user and core rows.")

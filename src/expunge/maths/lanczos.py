@@ -22,6 +22,7 @@ from expunge.errors import InputError, NotConverged
 
 RISK = 1e-9  # probability that a bound on an end of the spectrum is wrong
 EXHAUSTED = 1e-10  # of the matrix: a smaller new direction is rounding
+ROUNDED = 1e-15  # of the matrix: of a product, and of making it orthogonal
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,21 @@ def lanczos(matvec: Callable[[Tensor], Tensor], start: Tensor, *, steps: int) ->
     ritz = torch.linalg.eigvalsh(T)
     smallest, largest, taken = float(ritz[0]), float(ritz[-1]), len(diagonal)
     out = beyond(largest - smallest, len(start), taken)
-    if taken < steps or taken == len(start):  # an invariant subspace, hence (almost surely) every eigenvalue
-        out = EXHAUSTED * max(abs(smallest), abs(largest))
+    size = max(abs(smallest), abs(largest))
+    if taken == len(start):  # every eigenvalue
+        out = EXHAUSTED * size
+    elif taken < steps:  # a subspace that the matrix leaves by `rest` only
+        out = min(out, missed(rest + ROUNDED * size, len(start)))
     return Spectrum(smallest, largest, taken, smallest - out, largest + out)
+
+
+def missed(rest: float, dimension: int, risk: float = RISK) -> float:
+    """How far from the Ritz values an eigenvalue may lie where Lanczos ended with a new direction of length `rest`.
+
+    With v its eigenvector, A Q = Q T + rest q e^T gives |v^T start| times that distance <= rest; and normals give
+    |v^T start| <= x ||start|| with probability at most x sqrt(2 d / pi). At both ends together: 1 - risk.
+    """
+    return rest * math.sqrt(2 * dimension / math.pi) * 2 / risk
 
 
 def beyond(spread: float, dimension: int, steps: int, risk: float = RISK) -> float:

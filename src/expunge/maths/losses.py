@@ -290,13 +290,16 @@ def _column(y: Tensor, outputs: int) -> Tensor:
     return shaped
 
 
+OTHER_LOSS = "Declare classes, or take a loss for numbers ('squared', 'huber')."
+
+
 def _codes(y: Tensor, expected: str) -> Tensor:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        raise InputError(f"y has rows of shape {tuple(y.shape[1:])}; {expected} were expected.")
+        raise InputError(f"y has rows of shape {tuple(y.shape[1:])}; {expected} were expected. {OTHER_LOSS}")
     if y.is_floating_point() and not torch.equal(_finite(y), y.round()):
-        raise InputError(f"y holds numbers that are not whole; {expected} were expected.")
+        raise InputError(f"y holds numbers that are not whole; {expected} were expected. {OTHER_LOSS}")
     return y.long()
 
 
@@ -304,7 +307,8 @@ def _zeros_and_ones(y: Tensor, dtype: torch.dtype) -> Tensor:
     numbers = _finite(y.to(dtype))
     if bool(((numbers != 0) & (numbers != 1)).any()):
         raise InputError(
-            f"y holds values from {float(numbers.min())} to {float(numbers.max())}; only 0 and 1 were expected."
+            f"y holds values from {float(numbers.min())} to {float(numbers.max())}; only 0 and 1 were expected. "
+            f"{OTHER_LOSS}"
         )
     return numbers
 

@@ -37,6 +37,7 @@ from torch import Tensor
 from expunge.budget import Budget
 from expunge.certificate import Basis, Certified, View
 from expunge.errors import InputError, MustRetrain, Refused
+from expunge.learners.bounded_rows import bounds, clipped, scaled
 from expunge.learners.inputs import inputs_and_outputs
 from expunge.maths.floating_point import RELEASES, under_true_noise
 from expunge.maths.privacy import mu_of
@@ -45,7 +46,6 @@ from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import check_learnable, check_size
 from expunge.noise import GRID_BITS, NoiseKey, add_noise
 from expunge.objective import LinearObjective, outputs
-from expunge.objective.bounded_rows import bounds, clipped, scaled
 from expunge.objective.minimise import minimise_within
 from expunge.rows import Rows
 from expunge.schema import Array

@@ -33,5 +33,7 @@ def minimise_tilted(objective: Objective, rows: Rows, tilt: Tensor, start: Tenso
         tol=1e-10,
     )
     if not solved.converged:
-        raise NotConverged(f"The perturbed training stopped at a gradient of {solved.residual:.2g}: raise l2.")
+        raise NotConverged(
+            f"The perturbed training stopped at a gradient of {solved.residual:.2g}: raise l2, or lower noise_std."
+        )
     return solved.x
