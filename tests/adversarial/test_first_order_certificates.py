@@ -98,9 +98,11 @@ def affordable(method: Any, rows: Rows, number: int) -> bool:
 
 
 def centre(method: Any, record: Any, key: NoiseKey) -> Tensor:
-    if method.__dict__.get("noise") == "carried":
-        return (record.weights - record.carried.noise).reshape(-1)
-    return method.centre(method.release(record), key)  # type: ignore[no-any-return]
+    if isinstance(method, Sekhari) and method.noise == "carried":
+        flat: Tensor = (record.weights - record.carried.noise).reshape(-1)
+        return flat
+    noiseless: Tensor = method.centre(method.release(record), key)
+    return noiseless
 
 
 @pytest.mark.parametrize(("maker", "lives"), [(sekhari, 120), (descent, 60)])

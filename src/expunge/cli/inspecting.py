@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from expunge.cli.options import Json, KeyFile, VaultPath
 from expunge.cli.output import in_words, say, show_fields, show_json, show_table
 
+WIDTH = 100
 SHOWN = ("request", "state", "by", "rows", "reason", "requested", "forgotten", "purged", "release")
 
 
@@ -36,17 +39,16 @@ def ledger(vault: VaultPath, key_file: KeyFile = None, json: Json = False) -> No
 
 
 def methods(json: Json = False) -> None:
-    """List the methods: guarantee, models, paper."""
+    """List the methods: what each guarantees, for which models, where it is strong and weak, and its paper."""
     from expunge.cli import choosing
 
     cards = [choosing.card(name) for name in choosing.names()]
     if json:
         show_json(cards)
         return
-    shown = ("name", "guarantee", "models", "paper")
-    lines = [[*(card[key] for key in shown), _yes(card["adopts"]), _yes(card["extends"])] for card in cards]
-    show_table([*shown, "adopts", "extends"], lines)
-
-
-def _yes(whether: bool) -> str:
-    return "yes" if whether else "no"
+    for card in cards:
+        verbs = [verb for verb in ("adopts", "extends") if card[verb]]
+        say(f"{card['name']}{'  (' + ', '.join(verbs) + ')' if verbs else ''}")
+        for fact in choosing.CARD:
+            say(textwrap.fill(card[fact], WIDTH, initial_indent=f"  {fact:<11}", subsequent_indent=" " * 13))
+        say("")
