@@ -166,13 +166,7 @@ def test_targets_that_the_method_cannot_learn(method: str, refused: Refused) -> 
     refused((*words, *chosen, "--rows", gap, "--classes", "low,high"), 1, Told("'p4'", "is missing", "leave these"))
 
 
-STUCK = pytest.mark.xfail(strict=True, reason="it learns these rows without reading their target; then no step works")
-
-
-@pytest.mark.parametrize(
-    "method",
-    [pytest.param(method, marks=STUCK) if method == "distributed-descent" else method for method in LEARNS],
-)
+@pytest.mark.parametrize("method", list(LEARNS))
 def test_a_loss_of_classes_takes_no_target_of_numbers(method: str, refused: Refused) -> None:
     told = {
         "certified-removal": Told("y holds values from", "only 0 and 1", "were expected"),

@@ -148,7 +148,7 @@ def test_a_measured_residual_that_does_not_fit_asks_to_learn_again() -> None:
 
 
 def test_rows_beyond_the_declared_norm_are_refused() -> None:
-    with pytest.raises(InputError, match=r"longer than row_norm=1\.0"):
+    with pytest.raises(InputError, match=r"longer than row_norm=1:"):
         published().learn(clouds(longest=1.01), seed=0, noise=noise_key(1))
     published(bound="measured").learn(clouds(longest=1.01), seed=0, noise=noise_key(1))
 

@@ -202,8 +202,8 @@ SEKHARI = (
     Mutant(
         "rows longer than declared are taken",
         "methods/sekhari.py",
-        "self.row_norm or 0.0) * (1 + 2e-9)",
-        "self.row_norm or 0.0) * 2",
+        "(row := magnitudes(rows).row) > self._longest()",
+        "(row := magnitudes(rows).row) > 2 * self._longest()",
         f"{SEKHARI_TESTS}::test_rows_beyond_the_declared_norm_are_refused",
     ),
     Mutant(

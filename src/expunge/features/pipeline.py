@@ -264,6 +264,8 @@ class Pipeline(Method[PipelineRecord]):
         return [f for f in self.features if isinstance(f, Numeric) and f.statistics == "noised"]
 
     def _mapped(self, forms: tuple[Fitted, ...], rows: Rows) -> Rows:
+        if "x" in self.beside:
+            raise InputError("The column x is where the features go; another one may stand beside it, not x itself.")
         if missing := set(self.beside) - {column.name for column in rows.schema.columns}:
             raise InputError(f"The columns {sorted(missing)} are to stand beside the features, and the rows have none.")
         return fitting.mapped(self.features, forms, rows, self.beside)

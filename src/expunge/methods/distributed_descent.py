@@ -106,7 +106,9 @@ class DistributedDescent(Method[DistributedDescentRecord]):
         self._budget()
         check_public_bounds(self.loss, self.l2, self.radius, self.row_norm, self.target_norm)
         if self.calibration not in ("tight", "measured") or self.subsets < 1:
-            raise InputError(f"calibration={self.calibration!r}, subsets={self.subsets}: give what Args lists.")
+            raise InputError(
+                f"calibration={self.calibration!r}, subsets={self.subsets}: give tight or measured, 1 or more."
+            )
 
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> DistributedDescentRecord:
         """Draw the bootstrap and descend on every subset from zero. `seed`, which is public, has nothing to decide."""

@@ -42,7 +42,7 @@ from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import check_learnable, check_size
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective, loss_for, outputs
-from expunge.objective.bounds import ADMITTED, a_priori_distance, magnitudes
+from expunge.objective.bounds import ADMITTED, a_priori_distance, magnitudes, too_long
 from expunge.objective.down_dated import DownDated, fitted
 from expunge.objective.minimise import minimise
 from expunge.rows import Rows
@@ -99,7 +99,7 @@ class Sekhari(Method[SekhariRecord]):
         if not (0 < self.l2 < math.inf and 0 < self.tol < math.inf):
             raise InputError(f"l2={self.l2} and tol={self.tol} were given; both must be positive: try 1e-3 and 1e-10.")
         if self.bound not in BASES or self.noise not in ("independent", "carried"):
-            raise InputError(f"bound={self.bound!r}, noise={self.noise!r}: give one of the values that Args lists.")
+            raise InputError(f"bound={self.bound!r}, noise={self.noise!r}: published, measured; independent, carried.")
         needless = self.row_norm is None and self.bound == "measured"
         if not (needless or 0 < (self.row_norm or 0.0) < math.inf):
             raise InputError(f"row_norm is {self.row_norm}; the published bound needs a public one: try 1.0.")
@@ -116,8 +116,8 @@ class Sekhari(Method[SekhariRecord]):
         del seed
         check_learnable(rows)
         objective = self._objective(rows)
-        if self.bound == "published" and magnitudes(rows).row > self._longest():
-            raise InputError(f"A row is longer than row_norm={self.row_norm}: scale or clip rows by a public rule.")
+        if self.bound == "published" and (row := magnitudes(rows).row) > self._longest():
+            raise InputError(too_long(self.row_norm or math.inf, row))
         allowed = self._distance(noise.release, objective.dimension) / 2
         state = fitted(objective, rows, tolerance=min(self.tol, self.l2 * allowed), dense_limit=self.dense_limit)
         return self._released(SekhariRecord(objective.matrix(state.fit), 0, state, None), state, state.fit, noise)

@@ -39,6 +39,14 @@ def magnitudes(rows: Rows) -> Magnitudes:
     return reduce(Magnitudes.joined, map(_magnitudes, rows.tables()), Magnitudes(1.0, 0.0))
 
 
+def too_long(declared: float, row: float) -> str:
+    """What to tell of a row that is longer than was declared in public; `row`: its norm with the constant 1."""
+    return (
+        f"A row is longer than row_norm={declared:.6g}: it is {math.sqrt(row**2 - 1):.4g} long. Declare a larger one "
+        "by a rule that owes nothing to the rows (public bounds of the columns, say), or clip rows by such a rule."
+    )
+
+
 def measuring(rows: Rows, measured: Callable[[Magnitudes], None]) -> Rows:
     """The same rows; `measured` gets their magnitudes in the midst of the first pass over them: no pass of its own."""
     seen: dict[int, Magnitudes] = {}

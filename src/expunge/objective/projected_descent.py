@@ -22,13 +22,15 @@ from expunge.errors import InputError, NotConverged, Refused
 from expunge.maths import descent
 from expunge.maths.floating_point import rounding, true_norm
 from expunge.maths.privacy import projected_distance
-from expunge.objective.bounds import ADMITTED, Magnitudes, largest_residual, magnitudes
+from expunge.objective.bounds import ADMITTED, Magnitudes, largest_residual, magnitudes, too_long
+from expunge.objective.columns import targets
 from expunge.objective.linear import LinearObjective
 from expunge.objective.minimise import minimise
 from expunge.rows import Rows
 
 LOSSES = ("cross_entropy", "huber", "logistic", "multilabel_logistic", "squared")
 HALVINGS = 200
+MOST_STEPS = 200_000
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,12 @@ class Ball:
         """
         found = magnitudes(rows)
         if found.row > self.row:
-            given = math.sqrt(self.row**2 - 1)
-            raise InputError(f"A row is longer than row_norm={given:.6g}: scale or clip rows by a public rule.")
+            raise InputError(too_long(math.sqrt(self.row**2 - 1), found.row))
         if math.isfinite(self.target) and found.target > self.target:
             raise InputError(f"A target is longer than target_norm={self.target:.6g}: scale or clip by a public rule.")
+        w = torch.zeros(self.objective.dimension, dtype=torch.float64)
+        for table in rows.tables():  # no step may be needed, and then nothing else would read them
+            targets(table, self.objective.loss, self.objective.outputs, w)
         return rows
 
 
@@ -137,7 +141,8 @@ def descended(
             measured: stop when the last step says so, not after the number of steps that `farthest` takes.
 
     Raises:
-        InputError: a row is longer than the ball's constants allow. Refused: float64 cannot vouch for the distance.
+        InputError: a row is longer than the ball's constants allow, or its target does not fit the loss. Refused:
+            float64 cannot vouch for the distance.
     """
     step_size = 1 / within.smoothness if weak else within.step_size
     target = above_floor(distance, within.floor(within.check(rows), step_size))
@@ -147,6 +152,7 @@ def descended(
         steps = descent.sublinear_iterations(farthest, target, within.objective.l2, within.smoothness)
     else:
         steps = descent.linear_iterations(farthest, target, within.rate(step_size))
+    check_affordable(steps)
     return descend(within, rows, start, step_size, steps), steps
 
 
@@ -167,17 +173,31 @@ def descend_until(
         target: the distance, the floor taken off already. farthest: of the start, which bounds the number of steps.
 
     Raises:
-        NotConverged: more steps than a contraction takes.
+        NotConverged: more steps than a contraction takes. Refused: more than anybody waits for.
     """
     m, rate = within.objective.l2, within.rate(step_size)
     last = target * step_size * m / (1 + rate)  # ||w - w+|| <= (1 + rate) ||w - w*||
     w = start
     for count in range(1, 3 + descent.linear_iterations(farthest, last / 2, rate)):
+        check_affordable(count)
         before, w = w, within.project(w - step_size * within.objective.gradient(w, rows))
         step = true_norm(float(torch.linalg.vector_norm(w - before)), 0.0, len(w))
         if rate * projected_distance(step, step_size, m, within.smoothness) <= target:
             return w, count
     raise NotConverged(f"Descent did not come within {target:.2g} in {count} steps: raise noise_std or l2.")
+
+
+def check_affordable(steps: int) -> None:
+    """Refuse what would run for hours.
+
+    Raises:
+        Refused: more than `MOST_STEPS`.
+    """
+    if steps > MOST_STEPS:
+        raise Refused(
+            f"Descent would take {steps:,} passes over the rows or more, and {MOST_STEPS:,} is the limit: declare a "
+            "smaller row_norm, raise l2 or noise_std, or take certified-newton, which needs a few."
+        )
 
 
 def above_floor(distance: float, floor: float) -> float:
