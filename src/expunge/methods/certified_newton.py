@@ -33,7 +33,6 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from expunge.budget import Budget
@@ -42,9 +41,10 @@ from expunge.learners.inputs import inputs_and_outputs
 from expunge.maths.privacy import residual_tolerance
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.noise import NoiseKey, add_noise
-from expunge.objective import LinearObjective, outputs
+from expunge.objective import LinearObjective
 from expunge.objective.anchor import Anchor, anchored
 from expunge.objective.bounds import a_priori_distance
+from expunge.objective.linear_release import centre_of, linear_predictions, linear_release
 from expunge.objective.minimise import Solve, minimise, minimise_within
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -153,13 +153,11 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
 
     def release(self, record: CertifiedNewtonRecord) -> Release:
         """The noisy weights (outputs, inputs + 1), intercepts last, and the loss that turns scores into predictions."""
-        return Release({"weights": record.weights}, {"loss": self.loss})
+        return linear_release(record.weights, self.loss)
 
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
         """Log-probabilities (m, classes), or values (m, outputs) for "squared" and "huber"."""
-        weights, loss = release.tensors["weights"], release.settings["loss"]
-        objective = LinearObjective(loss, self.l2, weights.shape[1] - 1, weights.shape[0])
-        return outputs(objective.scores(weights.reshape(-1), columns), loss)
+        return linear_predictions(release, columns)
 
     def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
         """The minimiser on `rows`, to a gradient's norm of `tol`; flat: what an audit holds a centre against."""
@@ -168,8 +166,7 @@ class CertifiedNewton(Method[CertifiedNewtonRecord]):
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
         """The released weights without their noise, flat; exact up to the grid they were rounded to."""
-        weights = release.tensors["weights"]
-        return (weights - add_noise(torch.zeros_like(weights), self.noise_std, noise)).reshape(-1)
+        return centre_of(release, self.noise_std, noise)
 
     def _budget(self) -> Budget:
         return Budget(self.epsilon, self.delta, self.noise_std, self.max_epsilon)

@@ -43,6 +43,7 @@ from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective
 from expunge.objective.bounds import a_priori_distance
 from expunge.objective.heads import LOSSES, heads_for, predictions
+from expunge.objective.linear_release import centre_of
 from expunge.objective.minimise import minimise
 from expunge.objective.removal_account import BOUNDS, Account, opened
 from expunge.rows import Rows
@@ -164,8 +165,7 @@ class CertifiedRemoval(Method[CertifiedRemovalRecord]):
         """The released weights without their noise, flat, up to the grid; InputError with "objective"."""
         if self.perturbation == "objective":
             raise InputError("b is in the objective: the release has no noise of its own to take off.")
-        weights = release.tensors["weights"]
-        return (weights - add_noise(torch.zeros_like(weights), self.noise_std, noise)).reshape(-1)
+        return centre_of(release, self.noise_std, noise)
 
     def _budget(self) -> Budget:
         return Budget(self.epsilon, self.delta, self.noise_std, self.max_epsilon)

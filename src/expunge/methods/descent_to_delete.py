@@ -32,7 +32,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
-import torch
 from torch import Tensor
 
 from expunge.budget import Budget
@@ -43,7 +42,8 @@ from expunge.maths.descent import moved, noise_length, tail_share
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import check_learnable, check_size
 from expunge.noise import NoiseKey, add_noise
-from expunge.objective import LinearObjective, outputs
+from expunge.objective import LinearObjective
+from expunge.objective.linear_release import centre_of, linear_predictions, linear_release
 from expunge.objective.projected_descent import Ball, ball, check_public_bounds, descended, minimiser_on_ball
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -139,13 +139,11 @@ class DescentToDelete(Method[DescentToDeleteRecord]):
 
     def release(self, record: DescentToDeleteRecord) -> Release:
         """The noisy weights (outputs, inputs + 1), intercepts last, and the loss that turns scores into predictions."""
-        return Release({"weights": record.weights}, {"loss": self.loss})
+        return linear_release(record.weights, self.loss)
 
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
         """Log-probabilities (m, classes), or values (m, outputs) for "squared" and "huber"."""
-        weights, loss = release.tensors["weights"], release.settings["loss"]
-        objective = LinearObjective(loss, self.l2, weights.shape[1] - 1, weights.shape[0])
-        return outputs(objective.scores(weights.reshape(-1), columns), loss)
+        return linear_predictions(release, columns)
 
     def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
         """The minimiser on the ball, flat, to a gradient's norm of `tol`: what an audit holds a centre against."""
@@ -153,8 +151,7 @@ class DescentToDelete(Method[DescentToDeleteRecord]):
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
         """The released weights without their noise, flat; exact up to the grid they were rounded to."""
-        weights = release.tensors["weights"]
-        return (weights - add_noise(torch.zeros_like(weights), self.noise_std, noise)).reshape(-1)
+        return centre_of(release, self.noise_std, noise)
 
     def _budget(self) -> Budget:
         return Budget(self.epsilon, self.delta * (1 - self.tail), self.noise_std, self.max_epsilon)

@@ -45,7 +45,8 @@ from expunge.maths.sensitivity import machine_epsilon, output_sensitivity
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import check_learnable, check_size
 from expunge.noise import GRID_BITS, NoiseKey, add_noise
-from expunge.objective import LinearObjective, outputs
+from expunge.objective import LinearObjective
+from expunge.objective.linear_release import linear_predictions
 from expunge.objective.minimise import minimise_within
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -153,9 +154,7 @@ class DifferentialPrivacy(Method[DifferentialPrivacyRecord]):
 
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
         """Log-probabilities (m, classes), or values (m, outputs) for "huber"; rows are scaled as in training."""
-        weights, loss = release.tensors["weights"], release.settings["loss"]
-        objective = LinearObjective(loss, 0.0, weights.shape[1] - 1, weights.shape[0])
-        return outputs(objective.scores(weights.reshape(-1), scaled(columns, release.settings["row_norm"])), loss)
+        return linear_predictions(release, scaled(columns, release.settings["row_norm"]))
 
     def sensitivity(self, rows: int, outputs: int) -> float:
         """S: how far one of `rows` rows moves the minimiser at most, with `outputs` scores."""

@@ -45,7 +45,8 @@ from expunge.maths.reservoir import Uniforms, after_coming, after_leaving, drawn
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import check_learnable, check_size
 from expunge.noise import NoiseKey, add_noise
-from expunge.objective import LinearObjective, outputs
+from expunge.objective import LinearObjective
+from expunge.objective.linear_release import linear_predictions, linear_release
 from expunge.objective.projected_descent import Ball, ball, check_public_bounds, descended
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -149,13 +150,11 @@ class DistributedDescent(Method[DistributedDescentRecord]):
 
     def release(self, record: DistributedDescentRecord) -> Release:
         """The noisy weights (outputs, inputs + 1), intercepts last, and the loss that turns scores into predictions."""
-        return Release({"weights": record.weights}, {"loss": self.loss})
+        return linear_release(record.weights, self.loss)
 
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
         """Log-probabilities (m, classes), or values (m, outputs) for "squared" and "huber"."""
-        weights, loss = release.tensors["weights"], release.settings["loss"]
-        objective = LinearObjective(loss, self.l2, weights.shape[1] - 1, weights.shape[0])
-        return outputs(objective.scores(weights.reshape(-1), columns), loss)
+        return linear_predictions(release, columns)
 
     def _budget(self) -> Budget:
         return Budget(self.epsilon, self.delta, self.noise_std, self.max_epsilon)

@@ -121,7 +121,7 @@ class Influence(Method[InfluenceRecord]):
             objective, rows, self.noise_std / len(rows) * b, w, dense=objective.dimension <= self.dense_limit
         )
         kept = b if self.gradient == "full" else None
-        return self.settle(InfluenceRecord(self.learner.moved(training, tilted), len(rows), kept), rows)
+        return self.settle(InfluenceRecord(self.learner.moved(training, tilted.x), len(rows), kept), rows)
 
     def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> InfluenceRecord:
         """Start from a model trained elsewhere on these rows; it is taken to be at its minimum.

@@ -29,7 +29,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from expunge.budget import Budget
@@ -41,9 +40,10 @@ from expunge.maths.one_step import curvature_lipschitz
 from expunge.method import Forgetting, Method, Release, check_step
 from expunge.methods.retrain import check_learnable, check_size
 from expunge.noise import NoiseKey, add_noise
-from expunge.objective import LinearObjective, loss_for, outputs
+from expunge.objective import LinearObjective, loss_for
 from expunge.objective.bounds import ADMITTED, a_priori_distance, magnitudes, too_long
 from expunge.objective.down_dated import DownDated, fitted
+from expunge.objective.linear_release import centre_of, linear_predictions, linear_release
 from expunge.objective.minimise import minimise
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -151,13 +151,11 @@ class Sekhari(Method[SekhariRecord]):
 
     def release(self, record: SekhariRecord) -> Release:
         """The noisy weights (outputs, inputs + 1), intercepts last, and the loss that turns scores into predictions."""
-        return Release({"weights": record.weights}, {"loss": self.loss})
+        return linear_release(record.weights, self.loss)
 
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
         """Log-probabilities (m, classes), or values (m, outputs) for "squared" and "huber"."""
-        weights, loss = release.tensors["weights"], release.settings["loss"]
-        objective = LinearObjective(loss, self.l2, weights.shape[1] - 1, weights.shape[0])
-        return outputs(objective.scores(weights.reshape(-1), columns), loss)
+        return linear_predictions(release, columns)
 
     def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
         """The minimiser on `rows`, to a gradient's norm of `tol`; flat: what an audit holds a centre against."""
@@ -168,8 +166,7 @@ class Sekhari(Method[SekhariRecord]):
         """The released weights without their noise, flat, up to the grid; InputError where noise is carried."""
         if self.noise == "carried":
             raise InputError("Carried noise is the sum of many keys' draws: take record.weights less record.carried.")
-        weights = release.tensors["weights"]
-        return (weights - add_noise(torch.zeros_like(weights), self.noise_std, noise)).reshape(-1)
+        return centre_of(release, self.noise_std, noise)
 
     def _budget(self) -> Budget:
         return Budget(self.epsilon, self.delta, self.noise_std, self.max_epsilon)

@@ -12,8 +12,7 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 
-from expunge.errors import NotConverged
-from expunge.maths import newton, newton_residual, woodbury
+from expunge.maths import newton_residual, woodbury
 from expunge.maths.conjugate_gradient import conjugate_gradient
 from expunge.maths.floating_point import gradient_floor, rounding, true_norm
 from expunge.maths.linear_models import additions
@@ -24,6 +23,7 @@ from expunge.objective.bounds import largest_residual, magnitudes
 from expunge.objective.columns import column, numbers
 from expunge.objective.linear import LinearObjective
 from expunge.objective.minimise import MARGIN, Solve
+from expunge.objective.tilted import minimise_tilted
 from expunge.rows import Rows
 
 PRECISION = 1e-12  # of Delta that a linear solve aims at; what it leaves is measured and charged
@@ -136,25 +136,7 @@ def minimised(
     Raises:
         NotConverged: rounding or an iteration limit stood in the way.
     """
-    tilt = linear / len(rows)
-
-    def value_and_gradient(w: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = objective.value_and_gradient(w, rows)
-        return value + tilt @ w, gradient + tilt
-
-    found = newton.minimise(
-        value_and_gradient,
-        lambda w: objective.gradient(w, rows) + tilt,
-        (lambda w: objective.hessian(w, rows)) if dense else None,
-        start,
-        solve,
-        tol=MARGIN * tol,
-    )
-    if not found.converged:
-        raise NotConverged(
-            f"The gradient's norm stopped at {found.residual:.2g} after {found.passes} passes, and {tol:.2g} is "
-            "needed: scale the columns, raise l2 or tol."
-        )
+    found = minimise_tilted(objective, rows, linear / len(rows), start, dense=dense, tol=MARGIN * tol, solve=solve)
     return found.x, residual(objective, found.x, rows, linear)[1], found.passes + 1
 
 
