@@ -230,8 +230,8 @@ SEKHARI = (
     Mutant(
         "carried noise is not carried",
         "carried.py",
-        "Carried(before.noise + fresh, noise.release, std)",
-        "Carried(fresh, noise.release, std)",
+        "Carried(before.units + units, unit, noise.release, std)",
+        "Carried(units, unit, noise.release, std)",
         f"{SEKHARI_TESTS}::test_a_carried_release_adds_an_increment_only",
     ),
 )
