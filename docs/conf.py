@@ -17,6 +17,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"expunge {version}"
 html_static_path = ["_static"]
+html_css_files = ["formulas.css"]
 exclude_patterns = ["_build"]
 
 # Where npm was not at hand the file is absent: formulas are then shown as TeX, and still nothing is fetched.
