@@ -93,7 +93,8 @@ def linear(rows: Rows, test: Rows) -> None:
                   f"  {float((w - clean).norm()) / nothing:>16.1e}  {band:>15.1e}"  # noqa: B023
                   f"  {accuracy(w):.4f}: {accuracy(clean) - accuracy(w):+.4f}")  # fmt: skip  # noqa: B023
 
-        forms = {"m' = m": {}, "m' = m/8": {"batch_size": max(1, m // 8)}, "full gradient": {"gradient": "full"}}
+        forms = {"m' = m": {}, "m' = m/8": {"batch_size": max(1, m // 8)}, "full gradient": {"gradient": "full"},
+                 "fresh Hessian": {"keep_hessian": False}}  # fmt: skip
         for name, settings in forms.items():
             method = Influence(learner, **settings)  # type: ignore[arg-type]
             record = method.learn(rows, seed=0, noise=NoiseKey.fresh(1))

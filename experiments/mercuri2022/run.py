@@ -55,14 +55,14 @@ EPOCHS = 20
 class Entry:
     """A method of the comparison.
 
-    `make`: (class, problem, rows to forget) -> method. `slides`: speed-up least/geometric mean/most and the loss of
-    accuracy that the slides give, or None. `applies`: whether the method can learn the problem.
+    `make`: (class, problem, rows to forget) -> method. `survey`: speed-up least/geometric mean/most and the loss of
+    accuracy that the survey gives, or None. `applies`: whether the method can learn the problem.
     """
 
     module: str
     kind: str
     make: Callable[[Any, Problem, int], Any]
-    slides: str | None = None
+    survey: str | None = None
     applies: Callable[[Problem], bool] = lambda _: True
 
 
@@ -149,7 +149,7 @@ class Result:
     accuracy_loss: float
     band: tuple[float, float]
     guarantee: str
-    slides: str
+    survey: str
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,7 @@ def measured(entry: Entry, kind: Any, name: str, yard: Yardstick, sizes: Sequenc
                 problem.name, name, forget, case.cold / seconds, case.warm / seconds,
                 case.descent / seconds, case.cold / (seconds + purge),
                 left, (min(nulls), max(nulls)), lost, (case.accuracy - max(own), case.accuracy - min(own)),
-                told(certificate), entry.slides or "-",
+                told(certificate), entry.survey or "-",
             )
         )  # fmt: skip
         print(_line(found[-1]), flush=True)
@@ -311,8 +311,8 @@ def _line(r: Result) -> str:
 
 
 def summary(results: Sequence[Result]) -> list[str]:
-    """Least, geometric mean and most over all settings of each method, beside the slides'."""
-    lines = ["| method | settings | x cold: least / mean / most | x warm | x SGD | accuracy lost at most | slides |",
+    """Least, geometric mean and most over all settings of each method, beside the survey's."""
+    lines = ["| method | settings | x cold: least / mean / most | x warm | x SGD | accuracy lost at most | survey |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name in dict.fromkeys(r.method for r in results):
         own = [r for r in results if r.method == name]
@@ -321,7 +321,7 @@ def summary(results: Sequence[Result]) -> list[str]:
             for v in ([r.cold for r in own], [r.warm for r in own], [r.descent for r in own])
         ]
         worst = max(r.accuracy_loss for r in own)
-        lines.append(f"| {name} | {len(own)} | {spans[0]} | {spans[1]} | {spans[2]} | {worst:+.2f} | {own[0].slides} |")
+        lines.append(f"| {name} | {len(own)} | {spans[0]} | {spans[1]} | {spans[2]} | {worst:+.2f} | {own[0].survey} |")
     return lines
 
 

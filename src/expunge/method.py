@@ -116,6 +116,14 @@ class Settles(Protocol[State]):
 
 
 @runtime_checkable
+class Remembers(Protocol[State]):
+    """A method whose certificates speak of earlier releases too, so that learning again must not lose what they had."""
+
+    def remember(self, learned: State, before: State) -> State:
+        """The record `learned` anew, with what later certificates must know of the one `before`."""
+
+
+@runtime_checkable
 class Checkable(Protocol):
     """A convex method, whose certificate an audit can hold against a minimiser solved far beyond its tolerance."""
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from expunge.audits.step import Step
 from expunge.certificate import Certified, Exact, View
 from expunge.errors import InputError, MustRetrain, NotConverged, Refused
 from expunge.learners.sgd import Sgd
@@ -81,6 +82,18 @@ def test_a_vault_never_loses_count_of_how_few_rows_a_release_had(tmp_path: Path)
             seen.append(getattr(done.certificate, "view", None))
         assert set(seen) == {View.LIFETIME, View.ONE_RELEASE}  # the budget ran out, and the method learned by itself
         assert digest(vault.release()) == digest(method.release(vault.record()))
+
+
+def test_a_vault_that_distrusts_an_audit_keeps_count_too(tmp_path: Path) -> None:
+    def contradicted(step: Step) -> dict[str, Any]:
+        return {"contradictions": ["it does not hold"] if isinstance(step.certificate, Certified) else []}
+
+    with Vault.create(tmp_path / "vault", two_classes(60), dataclasses.replace(PRIVATE, max_epsilon=1.5)) as vault:
+        vault.extend(two_classes(600, prefix="b", seed=1))
+        vault.request(["b0"])
+        (done,) = vault.work(audit=contradicted)
+        assert done.relearned
+        assert (vault.record().least, vault.record().size) == (60, 659)
 
 
 def test_learning_again_in_the_method_is_learning_without_the_rows() -> None:

@@ -55,7 +55,7 @@ def test_share_of_equal_predictions_counts() -> None:
     assert metrics.equal_predictions(first, second) == 0.5
 
 
-def test_certifiability_and_effectiveness_of_the_slides() -> None:
+def test_certifiability_and_effectiveness_of_the_survey() -> None:
     assert metrics.effectiveness(0.9, 0.85) == pytest.approx(0.05)
     assert metrics.certifiability(0.9, 0.6) == pytest.approx(0.2)
     assert metrics.certifiability(0.0, 0.0) == 0.0

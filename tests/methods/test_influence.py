@@ -68,7 +68,7 @@ def test_the_step_lands_where_retraining_lands(
 def test_wrong_factors_signs_and_shares_are_as_far_off_as_is_known(
     digits: Rows, fit: InfluenceRecord, retrained: dict[int, Tensor]
 ) -> None:
-    """The slides' form under a mean loss, a minus sign, and no share of the penalty: none of them is ours."""
+    """The survey's form under a mean loss, a minus sign, and no share of the penalty: none of them is ours."""
     objective, w = LOGISTIC.objective(fit.training), LOGISTIC.flat(fit.training)
     for m, factor, minus, share in ((1, 5.59, 7.8e-3, 3.5e-3), (100, 6.98, 1.13, 0.378)):
         gone, rest = digits.only(first(m)), 1437 - m

@@ -1,6 +1,6 @@
 """The measures themselves, as pure functions of arrays: how good a model is, and how far two models are apart.
 
-Notation of the slides (Mercuri et al. 2022, section 2): theta^U unlearned, theta^* retrained on the retained rows with
+Notation of Mercuri et al. 2022, section 2: theta^U unlearned, theta^* retrained on the retained rows with
 the same procedure, M a measure of performance on test rows, M_u the same on the forgotten ones. Every function takes
 float64 arrays; a classification's outputs are log-probabilities (n, classes).
 """

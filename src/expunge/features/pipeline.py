@@ -24,7 +24,7 @@ from expunge.features.feature import STATISTICS, Feature, Fitted, State
 from expunge.features.frozen_network import FrozenNetwork
 from expunge.features.numeric import Numeric
 from expunge.maths import privacy
-from expunge.method import Adopts, Checkable, Extends, Forgetting, Method, Release, Settles, check_step
+from expunge.method import Adopts, Checkable, Extends, Forgetting, Method, Release, Remembers, Settles, check_step
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -193,6 +193,12 @@ class Pipeline(Method[PipelineRecord]):
         after = self._mapped(record.fitted, retained)
         return replace(record, inner=self.method.settle(record.inner, after))
 
+    def remember(self, learned: PipelineRecord, before: PipelineRecord) -> PipelineRecord:
+        """What the method's later certificates must know of the record before."""
+        if not isinstance(self.method, Remembers):
+            return learned
+        return replace(learned, inner=self.method.remember(learned.inner, before.inner))
+
     def minimiser(self, rows: Rows, *, tol: float = 1e-12) -> Tensor:
         """The method's minimiser on the features fitted on these rows.
 
@@ -306,7 +312,7 @@ class Pipeline(Method[PipelineRecord]):
 
 
 def offers(method: Method[Any], protocol: type) -> bool:
-    """Whether a method offers a protocol (`Extends`, `Adopts`, `Settles`, `Checkable`), seen through a Pipeline.
+    """Whether a method offers a protocol of `expunge.method` (`Extends`, `Settles`, ...), seen through a Pipeline.
 
     A Pipeline has all their functions; what they can do depends on the method inside.
     """
@@ -320,11 +326,15 @@ def offers(method: Method[Any], protocol: type) -> bool:
 def learned_again(
     method: Method[Any], before: Any, learned: Any, forgotten: int, certificate: Certificate
 ) -> tuple[Any, Certificate]:
-    """The record `learned` anew, and its certificate where no frozen network was trained on the rows and stays.
+    """The record `learned` anew, with what it must remember, and its certificate.
+
+    `Uncertified` where a frozen network was trained on the rows and stays.
 
     Args:
         before: the record that was replaced. forgotten: rows that left with the step.
     """
+    if offers(method, Remembers):
+        learned = method.remember(learned, before)  # type: ignore[attr-defined]
     if not isinstance(method, Pipeline) or not method.knows_rows:
         return learned, certificate
     why = "The model was learned again, but its frozen network was trained on the forgotten rows and stays."

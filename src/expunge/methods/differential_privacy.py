@@ -77,6 +77,9 @@ class DifferentialPrivacyRecord:
     number: int
 
 
+Step = Forgetting[DifferentialPrivacyRecord]
+
+
 @dataclass(frozen=True)
 class DifferentialPrivacy(Method[DifferentialPrivacyRecord]):
     """Linear models of the column `x`, learned once with differential privacy; forgetting leaves them as they are.
@@ -126,9 +129,7 @@ class DifferentialPrivacy(Method[DifferentialPrivacyRecord]):
         weights = add_noise(objective.matrix(solved.x), self.noise_std, noise)
         return DifferentialPrivacyRecord(weights, len(rows), len(rows), 0, noise.release)
 
-    def forget(
-        self, record: DifferentialPrivacyRecord, retained: Rows, forgotten: Rows, *, noise: NoiseKey
-    ) -> Forgetting[DifferentialPrivacyRecord]:
+    def forget(self, record: DifferentialPrivacyRecord, retained: Rows, forgotten: Rows, *, noise: NoiseKey) -> Step:
         """The same release; the rows are counted. MustRetrain where they cost more than `max_epsilon` together."""
         check_step(retained, forgotten)
         check_size(record.size - record.forgotten, retained, forgotten)
@@ -141,12 +142,16 @@ class DifferentialPrivacy(Method[DifferentialPrivacyRecord]):
             return self._anew(record, retained, noise)
         return Forgetting(after, certificate, {"rows_visited": 0, "epsilon": certificate.epsilon})
 
-    def extend(
-        self, record: DifferentialPrivacyRecord, retained: Rows, added: Rows, *, noise: NoiseKey
-    ) -> Forgetting[DifferentialPrivacyRecord]:
+    def extend(self, record: DifferentialPrivacyRecord, retained: Rows, added: Rows, *, noise: NoiseKey) -> Step:
         """All rows learned again. The releases before had fewer rows, of which each weighed more: that is kept."""
         check_size(record.size - record.forgotten, retained)
         return self._anew(record, retained.and_rows(added), noise)
+
+    def remember(
+        self, learned: DifferentialPrivacyRecord, before: DifferentialPrivacyRecord
+    ) -> DifferentialPrivacyRecord:
+        """How few rows the releases before had, for a record learned again."""
+        return replace(learned, least=min(learned.least, before.least))
 
     def release(self, record: DifferentialPrivacyRecord) -> Release:
         """The noisy weights (outputs, inputs + 1), intercepts last, the loss, and the length rows are scaled to."""
@@ -172,21 +177,17 @@ class DifferentialPrivacy(Method[DifferentialPrivacyRecord]):
                 f"at least {needed:.4g} here. Give that, or raise epsilon, l2 or the number of rows."
             )
 
-    def _anew(
-        self, record: DifferentialPrivacyRecord, rows: Rows, noise: NoiseKey
-    ) -> Forgetting[DifferentialPrivacyRecord]:
+    def _anew(self, record: DifferentialPrivacyRecord, rows: Rows, noise: NoiseKey) -> Step:
         """A release of these rows beside those before: whoever never had other rows makes the same."""
         if noise.release <= record.number:
             raise InputError(f"The noise is of release {noise.release}; one after {record.number} is needed.")
         learned = self.learn(rows, seed=0, noise=noise)
         promise = self._certified(learned, 2 * SOLVED * self.noise_std, 1, View.ONE_RELEASE)
-        return Forgetting(replace(learned, least=min(record.least, len(rows))), promise, {"rows_visited": len(rows)})
+        return Forgetting(self.remember(learned, record), promise, {"rows_visited": len(rows)})
 
     def _certificate(self, record: DifferentialPrivacyRecord) -> Certified:
-        distance = (
-            max(record.forgotten, 1) * self.sensitivity(record.least, len(record.weights)) + 2 * SOLVED * self.noise_std
-        )
-        return self._certified(record, distance, record.number, View.LIFETIME)
+        moved = max(record.forgotten, 1) * self.sensitivity(record.least, len(record.weights))
+        return self._certified(record, moved + 2 * SOLVED * self.noise_std, record.number, View.LIFETIME)
 
     def _certified(self, record: DifferentialPrivacyRecord, distance: float, releases: int, view: View) -> Certified:
         size, spent = record.weights.numel(), sqrt(releases) * distance / self.noise_std

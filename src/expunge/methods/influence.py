@@ -10,7 +10,7 @@ leave, g_u = grad loss_u + l2 w. So the Newton step on the n' rows D' that are l
 (1/n', not 1/|U|.) `noise_std` trains on F + noise_std b^T w / n with a secret normal b (Guo 2020). A linear model takes
 the exact Hessian, by Cholesky or, above `dense_limit`, by conjugate gradient; a network Gauss-Newton plus `damping`.
 
-Differs from the slides (algorithm 6) in:
+Differs from the survey (Mercuri et al. 2022, algorithm 6) in:
 1. Their step has no factor and is right for summed losses only; here losses are means.
 2. Each row takes its share l2 w of the penalty along; without it a penalised model is led astray.
 3. `gradient="full"` (their algorithm 5 with the Hessian): a start that has not converged is put right.
