@@ -16,9 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from digits import odd_or_even
 
-from expunge import NoiseKey, Rows
+from expunge import NoiseKey
 from expunge.maths import descent
 from expunge.maths.privacy import mu_of
 from expunge.methods.descent_to_delete import DescentToDelete
@@ -34,11 +34,7 @@ EPSILON, DELTA = 1.0, 1e-5
 def main() -> None:
     """Run and print the tables."""
     torch.set_num_threads(1)
-    data = load_digits()
-    order = np.random.default_rng(0).permutation(len(data.target))
-    x, y = data.data[order] / 16.0 - 0.5, data.target[order] % 2
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    rows, test = Rows.of(x[:1437], y[:1437], classes=2), Rows.of(x[1437:], y[1437:], classes=2)
+    rows, test = odd_or_even()
 
     def accuracy(method: Any, w: torch.Tensor, noise_std: float = 0.0) -> float:
         scores = []

@@ -16,11 +16,10 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from digits import odd_or_even
 
-from expunge import NoiseKey, Rows
+from expunge import NoiseKey
 from expunge.errors import MustRetrain
 from expunge.maths.privacy import mu_of
 from expunge.method import Method
@@ -40,11 +39,7 @@ def private(l2: float, n: int, rows: int, epsilon: float = 1.0) -> DifferentialP
 def main() -> None:
     """Run and print both tables."""
     torch.set_num_threads(1)
-    data = load_digits()
-    order = np.random.default_rng(0).permutation(len(data.target))
-    x, y = data.data[order] / 16.0 - 0.5, data.target[order] % 2
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    rows, test = Rows.of(x[:1437], y[:1437], classes=2), Rows.of(x[1437:], y[1437:], classes=2)
+    rows, test = odd_or_even()
 
     def accuracy(method: Method[Any]) -> str:
         found = []

@@ -20,8 +20,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
+from digits import odd_or_even
 from mnist_3_against_8 import digits_3_and_8
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from expunge import NoiseKey, Rows
@@ -43,15 +43,6 @@ def timed(work: Callable[[], object], repeats: int = 9) -> float:
         work()
         taken.append(1e3 * (time.process_time() - start))
     return statistics.median(taken)
-
-
-def digits() -> tuple[Rows, Rows]:
-    """Odd or even: 1,437 rows to learn and 360 to test."""
-    data = load_digits()
-    order = np.random.default_rng(0).permutation(len(data.target))
-    x = data.data[order] / 16 - 0.5
-    x, y = x / np.linalg.norm(x, axis=1, keepdims=True), data.target[order]
-    return Rows.of(x[:1437], y[:1437] % 2, classes=2), Rows.of(x[1437:], y[1437:] % 2, classes=2)
 
 
 def mnist() -> tuple[Rows, Rows]:
@@ -117,4 +108,4 @@ def linear(rows: Rows, test: Rows) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    linear(*(mnist() if "mnist" in sys.argv else digits()))
+    linear(*(mnist() if "mnist" in sys.argv else odd_or_even()))

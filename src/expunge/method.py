@@ -148,3 +148,30 @@ def check_step(retained: Rows, forgotten: Rows) -> None:
         raise InputError("A row to forget is still among the retained rows; give rows.without(ids) and rows.only(ids).")
     if not len(retained):
         raise MustRetrain("No row is left to learn from: delete the model instead of asking it to forget.")
+
+
+def check_learnable(rows: Rows) -> None:
+    """What every training checks first.
+
+    Raises:
+        InputError: no row, no target, or a classification with fewer than two classes declared.
+    """
+    if not len(rows):
+        raise InputError("There is no row to learn from; give at least one.")
+    if rows.schema.target is None:
+        raise InputError("These rows have no target y, and training needs one: give y=... when making the rows.")
+    if rows.classes == 1:
+        raise InputError("The target has one class only, so there is nothing to tell apart: declare all its classes.")
+
+
+def check_size(size: int, *parts: Rows) -> None:
+    """Hold the rows given against the number that a record was learned from.
+
+    Raises:
+        InputError: the parts are not all the rows of the record.
+    """
+    if sum(map(len, parts)) != size:
+        raise InputError(
+            f"The record was learned from {size} rows, and {' + '.join(str(len(part)) for part in parts)} were given: "
+            "give all the rows it was learned from, and none that was forgotten before."
+        )

@@ -45,8 +45,7 @@ from expunge.keyed import Purpose
 from expunge.learners.learner import Training
 from expunge.learners.sgd import BUFFER, Sgd
 from expunge.maths.constrained_newton import into_ball
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective.newton_step import by_conjugate_gradient, by_lissa
 from expunge.objective.step_bound import StepBound, step_bound

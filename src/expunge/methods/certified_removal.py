@@ -37,8 +37,7 @@ from expunge.certificate import Basis, Certificate, Uncertified, View
 from expunge.errors import InputError
 from expunge.learners.inputs import inputs_and_outputs
 from expunge.maths.newton_residual import objective_budget
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective
 from expunge.objective.bounds import a_priori_distance

@@ -39,8 +39,7 @@ from expunge.certificate import Basis, Certified, View
 from expunge.errors import InputError, MustRetrain
 from expunge.learners.inputs import inputs_and_outputs
 from expunge.maths.descent import moved, noise_length, tail_share
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective
 from expunge.objective.linear_release import centre_of, linear_predictions, linear_release

@@ -42,8 +42,7 @@ from expunge.learners.inputs import inputs_and_outputs
 from expunge.maths.floating_point import RELEASES, under_true_noise
 from expunge.maths.privacy import mu_of
 from expunge.maths.sensitivity import machine_epsilon, output_sensitivity
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import GRID_BITS, NoiseKey, add_noise
 from expunge.objective import LinearObjective
 from expunge.objective.linear_release import linear_predictions

@@ -42,8 +42,7 @@ from expunge.learners.inputs import in_key_order, inputs_and_outputs
 from expunge.maths.descent import moved_by_replacing
 from expunge.maths.floating_point import RELEASES, rounding
 from expunge.maths.reservoir import Uniforms, after_coming, after_leaving, drawn
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective
 from expunge.objective.linear_release import linear_predictions, linear_release

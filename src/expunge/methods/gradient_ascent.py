@@ -35,8 +35,7 @@ from expunge.learners.differentiable import Differentiable
 from expunge.learners.inputs import in_memory
 from expunge.learners.learner import Training, one_thread
 from expunge.learners.sgd import Sgd
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey
 from expunge.objective import Objective
 from expunge.rows import Rows

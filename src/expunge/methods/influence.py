@@ -41,8 +41,7 @@ from expunge.learners.convex import Convex
 from expunge.learners.differentiable import Differentiable
 from expunge.learners.learner import Training
 from expunge.maths import woodbury
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey
 from expunge.objective import LinearObjective, Objective
 from expunge.objective.anchor import Anchor, anchored

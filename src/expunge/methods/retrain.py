@@ -20,11 +20,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from expunge.certificate import Exact
-from expunge.errors import InputError
 from expunge.keyed import Purpose
 from expunge.learners.learner import Learner, Training
 from expunge.learners.sgd import Sgd
-from expunge.method import Forgetting, Method, Release, check_step
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -122,30 +121,3 @@ class Retrain(Method[RetrainRecord]):
     def _again(self, record: RetrainRecord, rows: Rows, noise: NoiseKey) -> Forgetting[RetrainRecord]:
         again = self.learn(rows, seed=record.seed, noise=noise)
         return Forgetting(again, EXACT, {"rows_visited": again.training.visits})
-
-
-def check_learnable(rows: Rows) -> None:
-    """What every training checks first.
-
-    Raises:
-        InputError: no row, no target, or a classification with fewer than two classes declared.
-    """
-    if not len(rows):
-        raise InputError("There is no row to learn from; give at least one.")
-    if rows.schema.target is None:
-        raise InputError("These rows have no target y, and training needs one: give y=... when making the rows.")
-    if rows.classes == 1:
-        raise InputError("The target has one class only, so there is nothing to tell apart: declare all its classes.")
-
-
-def check_size(size: int, *parts: Rows) -> None:
-    """Hold the rows given against the number that a record was learned from.
-
-    Raises:
-        InputError: the parts are not all the rows of the record.
-    """
-    if sum(map(len, parts)) != size:
-        raise InputError(
-            f"The record was learned from {size} rows, and {' + '.join(str(len(part)) for part in parts)} were given: "
-            "give all the rows it was learned from, and none that was forgotten before."
-        )

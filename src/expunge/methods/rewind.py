@@ -35,8 +35,8 @@ from expunge.errors import InputError
 from expunge.keyed import Purpose
 from expunge.learners.learner import Learner, Training
 from expunge.learners.sgd import Sgd
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import EXACT, check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
+from expunge.methods.retrain import EXACT
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array

@@ -37,8 +37,7 @@ from expunge.certificate import Basis, Certified, View
 from expunge.errors import InputError, MustRetrain
 from expunge.learners.inputs import inputs_and_outputs
 from expunge.maths.one_step import curvature_lipschitz
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective, loss_for
 from expunge.objective.bounds import ADMITTED, a_priori_distance, magnitudes, too_long

@@ -50,8 +50,8 @@ from expunge.learners.inputs import in_memory
 from expunge.learners.learner import Learner, Training, one_thread
 from expunge.learners.sgd import Sgd
 from expunge.maths import aggregation
-from expunge.method import Forgetting, Method, Release, check_step
-from expunge.methods.retrain import EXACT, check_learnable, check_size
+from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
+from expunge.methods.retrain import EXACT
 from expunge.noise import NoiseKey
 from expunge.rows import Rows, Table
 from expunge.schema import Array, Schema
