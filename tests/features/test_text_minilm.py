@@ -96,7 +96,7 @@ def test_forgetting_messages_end_to_end(
     assert len(forgotten) == 20
     certificate = step.certificate
     assert isinstance(certificate, Certified)
-    assert certificate.view is View.TRANSCRIPT
+    assert certificate.view is View.STATE
     assert certificate.basis == "measured"
     assert any(MINILM in assumption for assumption in certificate.assumptions)
     after = pipeline.release(step.record)
