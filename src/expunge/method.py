@@ -58,9 +58,14 @@ class Method(ABC, Generic[Record]):
         features_may_change: whether `forget` and `extend` stay valid when the retained rows' features were fitted again
             and differ from those of the step before (true of methods that measure their residual on what they are
             given). `Pipeline` raises MustRetrain otherwise.
+        reads_tables: whether it reads raw columns itself (numbers with NaN for missing, text), so that the command
+            line puts no features before it.
+        needs_target: whether rows must have a target y to learn from; a clustering needs none.
     """
 
     features_may_change: ClassVar[bool] = False
+    reads_tables: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = True
 
     @abstractmethod
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> Record:

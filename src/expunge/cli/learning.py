@@ -78,7 +78,7 @@ def learn(
 
     declared = tables.Declared(statistics, bounds or [], levels or [], mu)
     chosen = choosing.choose(method, parse(settings or []), model)
-    if target is None and ".py" not in method and not rows.is_dir():
+    if target is None and ".py" not in method and not rows.is_dir() and chosen.needs_target:
         raise UsageError(f"--target COL is missing: {method} learns to predict a column, and only images have none.")
     source = files.Source(target, id, subject)
     given = files.read_rows(rows, source, classes)

@@ -47,7 +47,7 @@ class Declared:
 
 
 def over_a_table(method: Method[Any], rows: Rows, declared: Declared) -> Method[Any]:
-    """The method over features of a table's columns or of images; the method itself where `x` is numbers already.
+    """The method over features of a table's columns or of images; itself where it needs none (see `reads_tables`).
 
     Raises:
         UsageError: bounds or levels are not of their form, or there is nothing they could apply to.
@@ -55,9 +55,11 @@ def over_a_table(method: Method[Any], rows: Rows, declared: Declared) -> Method[
     marks = _marks(method)
     columns = [column for column in rows.schema.columns if column.name not in marks]
     images = [c for c in columns if c.kind == "u" and len(c.shape) >= IMAGE_DIMENSIONS]
-    if not images and all(column.kind != "T" and column.shape for column in columns):
+    arrays = not images and all(column.kind != "T" and column.shape for column in columns)
+    if arrays or (method.reads_tables and not images):
         if declared.bounds or declared.levels:
-            raise UsageError("--bounds and --levels are for columns of a table; these rows are arrays.")
+            why = "these rows are arrays" if arrays else "this method reads the table itself and needs no statistics"
+            raise UsageError(f"--bounds and --levels are for features of a table; {why}.")
         return method
     from expunge.features import Pipeline, tabular
 
