@@ -116,18 +116,18 @@ class ExactSums:
         Raises:
             InputError: a quotient is beyond the largest float64. ValueError: a count is not in 1..2^42 - 1.
         """
-        divisor = np.asarray(counts, dtype=np.int64)
-        if divisor.size and not (divisor.min() >= 1 and divisor.max() < _LARGEST_DIVISOR):
-            raise ValueError("Exact sums are divided by counts from 1 to 2^42 - 1.")
-        shape = np.broadcast_shapes(self.shape, divisor.shape)
-        digits, negative = magnitude(_wide(self))
-        extra = 7  # places below the last one: three for the divisor's bits, four for those of the quotient
-        quotient = np.zeros((len(digits) + extra, *shape), dtype=np.int64)
-        rest = np.zeros(shape, dtype=np.int64)
-        for k in range(len(quotient) - 1, -1, -1):
-            rest = (rest << BASE_BITS) + (digits[k - extra] if k >= extra else 0)
-            quotient[k], rest = rest // divisor, rest % divisor
-        return nearest(quotient, BASE_BITS * (self.place - extra), np.broadcast_to(negative, shape), rest > 0)
+        places = 7  # below the last one: three for the divisor's bits, four for those of the quotient
+        quotient, negative, more = self._quotient(counts, places)
+        return nearest(quotient, BASE_BITS * (self.place - places), negative, more)
+
+    def divided(self, counts: ArrayLike, places: int = 7) -> ExactSums:
+        """The quotients by positive integers (which broadcast), cut off `places` digits below the last one.
+
+        Raises:
+            ValueError: a count is not in 1..2^42 - 1.
+        """
+        quotient, negative, _ = self._quotient(counts, places)
+        return _canonical(np.where(negative, -quotient, quotient), self.place - places)
 
     def integers(self, unit: int) -> list[int]:
         """The numbers, flattened, as Python integers in units of 2^unit, of which they must be multiples."""
@@ -137,6 +137,20 @@ class ExactSums:
             totals = [(total << BASE_BITS) + digit for total, digit in zip(totals, digits[k].tolist(), strict=True)]
         shift = BASE_BITS * self.place - unit
         return [total << shift if shift >= 0 else total >> -shift for total in totals]
+
+    def _quotient(self, counts: ArrayLike, places: int) -> tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Digits of the absolute quotients, `places` of them below the last one; the signs; whether more follow."""
+        divisor = np.asarray(counts, dtype=np.int64)
+        if divisor.size and not (divisor.min() >= 1 and divisor.max() < _LARGEST_DIVISOR):
+            raise ValueError("Exact sums are divided by counts from 1 to 2^42 - 1.")
+        shape = np.broadcast_shapes(self.shape, divisor.shape)
+        digits, negative = magnitude(_wide(self))
+        quotient = np.zeros((len(digits) + places, *shape), dtype=np.int64)
+        rest = np.zeros(shape, dtype=np.int64)
+        for k in range(len(quotient) - 1, -1, -1):
+            rest = (rest << BASE_BITS) + (digits[k - places] if k >= places else 0)
+            quotient[k], rest = rest // divisor, rest % divisor
+        return quotient, np.broadcast_to(negative, shape), rest > 0
 
 
 def sums(x: ArrayLike, groups: Ints | None = None, count: int = 1) -> ExactSums:
