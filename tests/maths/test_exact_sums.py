@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge import record
@@ -39,6 +39,7 @@ def nearest(exact: Fraction) -> float:
     return exact.numerator / exact.denominator  # Python rounds the quotient of integers correctly
 
 
+@settings(max_examples=40)
 @given(columns_of(numbers))
 def test_sums_squares_and_products_are_those_of_fractions(rows) -> None:
     x = array(rows)
@@ -50,6 +51,7 @@ def test_sums_squares_and_products_are_those_of_fractions(rows) -> None:
     assert fractions(exact_sums.gram(x)) == fractions(exact_sums.products(x, x)) == gram
 
 
+@settings(max_examples=40)
 @given(columns_of(numbers), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_sums_by_groups_are_those_of_each_group(rows, count, random) -> None:
     x = array(rows)
@@ -61,6 +63,7 @@ def test_sums_by_groups_are_those_of_each_group(rows, count, random) -> None:
         assert record.digest(parts.sum(0)) == record.digest(of(x))
 
 
+@settings(max_examples=40)
 @given(kept=columns_of(numbers), gone=columns_of(numbers))
 def test_what_is_taken_away_leaves_no_trace(kept, gone) -> None:
     x = array(kept)
@@ -111,6 +114,7 @@ def test_halves_go_to_even_and_one_bit_far_below_decides() -> None:
     half = ExactSums.of([2.0**-53] * 4)
     tiny = ExactSums.of([0.0, 0.0, 5e-324, -5e-324])
     assert (one + half + tiny).rounded().tolist() == [1.0, 1 + 2**-51, 1 + 2**-52, 1.0]
+    assert ExactSums.of(2**53 + 1).over(3) == 3002399751580331.0  # 2^53 / 3 is half a unit less
 
 
 @given(columns_of(middling))

@@ -156,8 +156,10 @@ def _column(columns: Mapping[str, Array], name: str, width: int) -> Array:
 
 
 def _as_levels(name: str, column: Array) -> Array:
-    if column.dtype.kind == "T":
-        return column
+    if column.dtype.kind in "TU":
+        return column.astype(TEXT)
+    if column.dtype.kind not in "fiub":
+        raise InputError(f"Column {name!r} has type {column.dtype}; text or whole numbers were expected.")
     values, which = np.unique(column, return_inverse=True)
     whole = np.ones(len(values), dtype=bool)
     if values.dtype.kind == "f":
