@@ -260,6 +260,7 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
     },
     "naive_bayes": {
         "mixed": lambda: (NaiveBayes(), words()),
+        "gaps": lambda: (NaiveBayes(), persons()),
         "gaussian": lambda: (NaiveBayes("gaussian"), blobs()),
         "multinomial": lambda: (NaiveBayes("multinomial", smoothing=0.5), counts()),
         "bernoulli": lambda: (NaiveBayes("bernoulli", prior="uniform"), blobs()),

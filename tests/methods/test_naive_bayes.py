@@ -156,6 +156,27 @@ def test_columns_that_do_not_vary_any_more_say_nothing() -> None:
     assert torch.allclose(scores, torch.tensor([[0.75, 0.25]] * 4, dtype=torch.float64))
 
 
+def test_a_missing_number_is_not_counted_and_says_nothing() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(60, 2)), np.arange(60) % 3
+    x[:, 0] += y
+    gaps = x.copy()
+    gaps[::5, 0] = gaps[y == 2, 1] = np.nan  # class 2 lacks every number of the second column
+    rows, method = Rows.of(gaps, y, classes=3), NaiveBayes(variance_smoothing=0, least_variance=1e-12)
+    release = method.release(learned(method, rows))
+    seen = ~np.isnan(gaps)
+    expected = [[gaps[(y == c) & seen[:, j], j].mean() for j in range(2)] for c in range(2)]
+    assert np.allclose(release.tensors["mean"][:2].numpy(), expected)
+    assert np.allclose(release.tensors["mean"][2, 1].item(), np.nanmean(gaps[:, 1]))
+    one = Rows.of(x[seen[:, 0]][:, :1], y[seen[:, 0]], classes=3)
+    alone = method.predict(method.release(learned(method, one)), {"x": x[:, :1]})
+    both = method.predict(release, {"x": np.concatenate([x[:, :1], np.full((60, 1), np.nan)], axis=1)})
+    counts = release.tensors["log_prior"] - method.release(learned(method, one)).tensors["log_prior"]
+    assert torch.allclose(both, torch.log_softmax(alone + counts, 1))
+    record, left = forgotten(method, learned(method, rows), rows, [0, 1, 5, 10])
+    assert digest(record) == digest(learned(method, left))
+
+
 def test_the_variance_does_not_cancel() -> None:
     x = 2.0**40 + np.array([[0.0], [1.0], [2.0], [3.0]])
     rows, method = (

@@ -48,7 +48,7 @@ EXACT_CLASSICS = (
     Mutant(
         "a variance from two rounded sums",
         "maths/class_likelihoods.py",
-        "(ExactSums.of(each) * squares - sums * sums).over(each) / each + added",
+        "(ExactSums.of(each) * squares - sums * sums).rounded() / each / each + added",
         "squares.over(each) - sums.over(each) ** 2 + added",
         f"{BAYES_TEST}::test_the_variance_does_not_cancel",
     ),
@@ -104,8 +104,8 @@ EXACT_CLASSICS = (
     Mutant(
         "the centred matrix is formed in float64",
         "maths/least_squares.py",
-        "matrix, right = (_aligned(part.over(rows) / rows) for part in (spread, shared))",
-        "matrix, right = (_aligned(part.over(rows) / rows) for part in (spread, shared))\n"
+        "matrix, right = (_aligned(part.rounded() / rows / rows) for part in (spread, shared))",
+        "matrix, right = (_aligned(part.rounded() / rows / rows) for part in (spread, shared))\n"
         "        mean = _aligned(x.over(rows))\n"
         "        matrix = _aligned(gram[1:, 1:].over(rows)) - torch.outer(mean, mean)",
         f"{RIDGE_TEST}::test_columns_far_from_zero_lose_no_digit",

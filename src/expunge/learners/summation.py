@@ -90,8 +90,8 @@ def declared(schema: Schema, kinds: Mapping[str, str]) -> Declared:
     return tuple(found)
 
 
-def number_columns(columns: Mapping[str, Array], reading: Declared) -> Floats:
-    """The columns read as numbers, side by side, (n, p).
+def number_columns(columns: Mapping[str, Array], reading: Declared, *, missing: bool) -> Floats:
+    """The columns read as numbers, side by side, (n, p); NaN is let through where numbers may be `missing`.
 
     Raises:
         SchemaError: a column is absent or of another width. InputError: text, NaN, infinity, a number above 1e140.
@@ -99,9 +99,11 @@ def number_columns(columns: Mapping[str, Array], reading: Declared) -> Floats:
     parts = []
     for name, kind, width in reading:
         if kind == "numbers":
-            part = numbers(name, _column(columns, name, width), torch.float64).numpy()
+            column = _column(columns, name, width)
+            absent = np.isnan(column) if missing and column.dtype.kind == "f" else np.zeros(column.shape, dtype=bool)
+            part = numbers(name, np.where(absent, 0, column) if absent.any() else column, torch.float64).numpy()
             check_size(name, part)
-            parts.append(part)
+            parts.append(np.where(absent, np.nan, part))
     return np.concatenate(parts, axis=1) if parts else np.zeros((_length(columns), 0))
 
 

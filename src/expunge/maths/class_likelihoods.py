@@ -24,26 +24,30 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def largest_variance(counts: Ints, sums: ExactSums, squares: ExactSums) -> float:
-    """The largest variance of a column over the rows of all classes, in which `sums` and `squares` are (classes, p)."""
-    n = counts.sum()
-    total = sums.sum(0)
-    spread = ExactSums.of(n) * squares.sum(0) - total * total
-    return float((spread.over(n) / n).max(initial=0.0))
-
-
 def prior(counts: Tensor, uniform: bool) -> Tensor:
     """`log(n_c / n)`, or that of equal shares over the classes seen, (classes,)."""
     shares = (counts > 0).long() if uniform else counts
     return (shares.clamp(min=1).double() / shares.sum()).log()
 
 
-def gaussian(counts: Ints, sums: ExactSums, squares: ExactSums, added: float) -> tuple[Tensor, Tensor]:
-    """Means and variances (classes, p); `added` is added to every variance."""
-    each = np.maximum(counts, 1)[:, None]
-    variances = (ExactSums.of(each) * squares - sums * sums).over(each) / each + added
-    variances[counts == 0] = 1.0
-    return torch.from_numpy(sums.over(each)), torch.from_numpy(variances)
+def gaussian(numbers: Ints, sums: ExactSums, squares: ExactSums, share: float, least: float) -> tuple[Tensor, Tensor]:
+    """Means and variances (classes, p) of `numbers` (classes, p) numbers.
+
+    To every variance is added `share` of the largest variance of a column over all classes, and `least`; or 1, where
+    that is 0. A class that lacks every number of a column has its mean and variance over all classes.
+    """
+    total, means, variances = numbers.sum(0), *_moments(numbers, sums, squares)
+    all_means, all_variances = _moments(total, sums.sum(0), squares.sum(0))
+    added = share * float(all_variances.max(initial=0.0)) + least or 1.0
+    lacking = numbers == 0
+    means, variances = np.where(lacking, all_means, means), np.where(lacking, all_variances, variances)
+    return torch.from_numpy(means), torch.from_numpy(variances + added)
+
+
+def _moments(numbers: Ints, sums: ExactSums, squares: ExactSums) -> tuple[Floats, Floats]:
+    each = np.maximum(numbers, 1)
+    spread = ExactSums.of(each) * squares - sums * sums
+    return sums.over(each), spread.rounded() / each / each
 
 
 def multinomial(sums: ExactSums, smoothing: float) -> Tensor:
@@ -70,7 +74,7 @@ def categorical(seen: LevelCounts, alphabet: tuple[str, ...], smoothing: float) 
 
 
 def of_numbers(model: str, x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """Log-likelihoods of numbers (n, p) under each class, (n, classes)."""
+    """Log-likelihoods of numbers (n, p) under each class, (n, classes); a missing number (NaN) says nothing."""
     match model:
         case "multinomial":
             return x @ parameters["log_probability"].T
@@ -80,9 +84,12 @@ def of_numbers(model: str, x: Tensor, parameters: Mapping[str, Tensor]) -> Tenso
             return known
         case "gaussian" | "mixed":
             means, variances = parameters["mean"], parameters["variance"]
-            constant = (2 * math.pi * variances).log().sum(1) / 2
-            each = [-((x - mean) ** 2 / variance).sum(1) / 2 for mean, variance in zip(means, variances, strict=True)]
-            return torch.stack(each, 1) - constant
+            constants = (2 * math.pi * variances).log()
+            each = [
+                ((x - mean) ** 2 / variance + constant).nan_to_num(nan=0.0).sum(1) / -2
+                for mean, variance, constant in zip(means, variances, constants, strict=True)
+            ]
+            return torch.stack(each, 1)
         case _:  # all columns are levels
             return x.new_zeros(len(x), 1)
 

@@ -21,11 +21,13 @@ class ClassStatistics:
     """Exact statistics of rows in K classes, all integers.
 
     Attributes:
-        counts: rows of each class, (K,) int64. sums, squares: of the p columns of numbers, (K, p); squares are 0 where
-            they are not asked for. levels: of each categorical column, by name.
+        counts: rows of each class, (K,) int64. numbers: how many of them have the number (it is not NaN), (K, p) int64.
+        sums, squares: of the p columns of numbers, (K, p); squares are 0 where they are not asked for.
+        levels: of each categorical column, by name.
     """
 
     counts: Tensor
+    numbers: Tensor
     sums: ExactSums
     squares: ExactSums
     levels: Mapping[str, LevelCounts]
@@ -35,7 +37,9 @@ class ClassStatistics:
         """Those of no row."""
         nothing = ExactSums.zeros(classes, numbers)
         empty = LevelCounts((), torch.zeros((0, classes), dtype=torch.int64))
-        return cls(torch.zeros(classes, dtype=torch.int64), nothing, nothing, dict.fromkeys(sorted(names), empty))
+        counts = torch.zeros(classes, dtype=torch.int64)
+        absent = torch.zeros((classes, numbers), dtype=torch.int64)
+        return cls(counts, absent, nothing, nothing, dict.fromkeys(sorted(names), empty))
 
     @classmethod
     def of(
@@ -47,9 +51,16 @@ class ClassStatistics:
         *,
         with_squares: bool,
     ) -> ClassStatistics:
-        """Those of numbers (n, p) and texts (n,) by name, in classes (n,)."""
+        """Those of numbers (n, p), NaN where missing, and texts (n,) by name, in classes (n,)."""
+        counts = np.bincount(groups, minlength=classes).astype(np.int64)
+        numbers, missing = np.repeat(counts[:, None], x.shape[1], axis=1), np.isnan(x)
+        if missing.any():
+            row, column = np.nonzero(missing)
+            np.subtract.at(numbers, (groups[row], column), 1)
+            x = np.where(missing, 0.0, x)
         return cls(
-            torch.from_numpy(np.bincount(groups, minlength=classes).astype(np.int64)),
+            torch.from_numpy(counts),
+            torch.from_numpy(numbers),
             exact_sums.sums(x, groups, classes),
             exact_sums.squares(x, groups, classes) if with_squares else ExactSums.zeros(classes, x.shape[1]),
             {name: LevelCounts.of(levels[name], groups, classes) for name in sorted(levels)},
@@ -58,16 +69,18 @@ class ClassStatistics:
     def __add__(self, other: ClassStatistics) -> ClassStatistics:
         return ClassStatistics(
             self.counts + other.counts,
+            self.numbers + other.numbers,
             self.sums + other.sums,
             self.squares + other.squares,
             {name: counts + other.levels[name] for name, counts in self.levels.items()},
         )
 
     def __sub__(self, other: ClassStatistics) -> ClassStatistics:
-        if bool((self.counts < other.counts).any()):
+        if bool((self.numbers < other.numbers).any() or (self.counts < other.counts).any()):
             raise ValueError("More rows are taken out of a class than it counted.")
         return ClassStatistics(
             self.counts - other.counts,
+            self.numbers - other.numbers,
             self.sums - other.sums,
             self.squares - other.squares,
             {name: counts - other.levels[name] for name, counts in self.levels.items()},

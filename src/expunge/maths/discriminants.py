@@ -22,19 +22,19 @@ def covariances(counts: Ints, sums: ExactSums, products: ExactSums) -> Tensor:
     if len(counts) == products.shape[0]:
         n = ExactSums.of(each[:, None, None])
         within = n * products - sums[:, :, None] * sums[:, None, :]
-        return torch.tensor(within.over(each[:, None, None]) / each[:, None, None])
+        return torch.tensor(within.rounded() / each[:, None, None] / each[:, None, None])
     within = products[0]
     for label in np.flatnonzero(counts):
         total = sums[label]
         within = within - (total[:, None] * total[None, :]).divided(each[label])
-    return torch.tensor(within.over(counts.sum()))[None]
+    return torch.tensor(within.rounded() / counts.sum())[None]
 
 
 def scales(counts: Ints, sums: ExactSums, products: ExactSums) -> Tensor:
     """The standard deviation of each column over all rows, (p,); 1 where a column does not vary."""
     n, total = counts.sum(), sums.sum(0)
     squares = products.sum(0)[np.diag_indices(sums.shape[1])]
-    variances = (ExactSums.of(n) * squares - total * total).over(n) / n
+    variances = (ExactSums.of(n) * squares - total * total).rounded() / n / n
     return torch.tensor(np.sqrt(np.where(variances > 0, variances, 1.0)))
 
 

@@ -36,6 +36,7 @@ Floats = NDArray[np.float64]
 
 CHUNK_ROWS = 1 << (53 - 2 * BASE_BITS)
 _CHUNK_NUMBERS = 1 << 21  # memory, not exactness
+_FEW = 64  # rows that are added up one by one: a sparse product would not pay
 _HALF = 1 << (BASE_BITS - 1)
 _LARGEST_DIVISOR = 1 << (62 - BASE_BITS)
 
@@ -260,6 +261,10 @@ def _by_group(numbers: Floats, rows: Ints, codes: Ints | None, count: int) -> Fl
     """Sums (count, p) of integers (m, p) that stand for these rows of a chunk; every partial sum is below 2^53."""
     if codes is None:
         return np.asarray(numbers.sum(0, keepdims=True))
+    if len(rows) < _FEW:
+        found = np.zeros((count, numbers.shape[1]))
+        np.add.at(found, codes[rows], numbers)
+        return found
     from scipy.sparse import csr_array  # slow to import
 
     member = csr_array((np.ones(len(rows)), (codes[rows], np.arange(len(rows)))), shape=(count, len(rows)))
@@ -320,6 +325,8 @@ def _combined(a: ExactSums, b: ExactSums, sign: int) -> ExactSums:
         raise ValueError(f"Exact sums of the shapes {a.shape} and {b.shape} do not add up.")
     if not len(b.digits):
         return a
+    if not len(a.digits) and sign == 1:
+        return b
     first = min(a.place, b.place) if len(a.digits) else b.place
     last = max(a.place + len(a.digits), b.place + len(b.digits))
     wide = np.zeros((last - first, *a.shape), dtype=np.int64)

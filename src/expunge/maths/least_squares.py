@@ -42,12 +42,12 @@ class NormalEquations:
         p, q = gram.shape[0] - 1, cross.shape[1]
         if penalise_intercept:
             zeros = torch.zeros(p, dtype=torch.float64), torch.zeros(q, dtype=torch.float64)
-            matrix, right = _aligned(gram.over(rows)), _aligned(cross.over(rows))
+            matrix, right = _aligned(gram.rounded() / rows), _aligned(cross.rounded() / rows)
             return cls(rows, matrix, right, *zeros, ones=True)
         n, x, y = ExactSums.of(np.int64(rows)), gram[0, 1:], cross[0]
         spread = n * gram[1:, 1:] - x[:, None] * x[None, :]
         shared = n * cross[1:] - x[:, None] * y[None, :]
-        matrix, right = (_aligned(part.over(rows) / rows) for part in (spread, shared))
+        matrix, right = (_aligned(part.rounded() / rows / rows) for part in (spread, shared))
         return cls(rows, matrix, right, _aligned(x.over(rows)), _aligned(y.over(rows)), ones=False)
 
     def design(self, x: Tensor) -> Tensor:

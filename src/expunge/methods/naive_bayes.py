@@ -18,8 +18,8 @@ p the number of columns, L that of levels. "mixed" is Gaussian in columns of num
 Differs from the paper, and from scikit-learn's estimators, in:
 1. Sums are exact; the variance does not cancel. Where no column varies and b = 0, it is 1, not 0.
 2. L counts the levels of the retained rows (or the declared `levels`), not up to the largest code: a level whose last
-   row is forgotten is as one that never was. An unknown level says nothing at prediction, and neither does a missing
-   one ("" or NaN), which is not counted. Numbers may not be missing.
+   row is forgotten is as one that never was. An unknown level says nothing at prediction. Neither does a missing value
+   (""; NaN, in "mixed" for numbers too), which is not counted: n_c is the number of rows that have the column.
 3. Classes are declared; one without rows, or whose last row was forgotten, has the probability 1e-12.
 
 It adopts no model trained elsewhere: parameters do not tell the sums that they came from.
@@ -48,7 +48,6 @@ from expunge.errors import InputError
 from expunge.learners import summation
 from expunge.learners.learner import one_thread
 from expunge.maths import class_likelihoods
-from expunge.maths.class_likelihoods import largest_variance
 from expunge.maths.class_statistics import ClassStatistics
 from expunge.method import Forgetting, Method, Release, check_size, check_step
 from expunge.noise import NoiseKey
@@ -100,13 +99,11 @@ class NaiveBayes(Method[NaiveBayesRecord]):
             raise InputError(f"model={self.model!r} was given; expected one of {sorted(READINGS)}.")
         if self.prior not in ("counted", "uniform"):
             raise InputError(f"prior={self.prior!r} was given; expected 'counted' or 'uniform'.")
-        amounts = {"variance_smoothing": self.variance_smoothing, "least_variance": self.least_variance}
-        if not (0 < self.smoothing < math.inf and all(0 <= v < math.inf for v in amounts.values())):
-            raise InputError(
-                f"smoothing > 0 and {sorted(amounts)} >= 0 were expected, not {self.smoothing}, {amounts}."
-            )
-        if not any(amounts.values()):
-            raise InputError("variance_smoothing and least_variance are both 0: a constant column has no density then.")
+        if not 0 < self.smoothing < math.inf:
+            raise InputError(f"smoothing={self.smoothing} was given, and a positive number was expected.")
+        amounts = (self.variance_smoothing, self.least_variance)
+        if not (all(0 <= amount < math.inf for amount in amounts) and any(amounts)):
+            raise InputError(f"variance_smoothing and least_variance are {amounts}; >= 0, not both 0, was expected.")
 
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> NaiveBayesRecord:
         """Count and sum, block by block. Nothing is drawn.
@@ -163,8 +160,8 @@ class NaiveBayes(Method[NaiveBayesRecord]):
             case "bernoulli":
                 tensors["log_probability"] = class_likelihoods.bernoulli(counts, sums, self.smoothing)
             case "gaussian" | "mixed":
-                added = self.variance_smoothing * largest_variance(counts, sums, known.squares) + self.least_variance
-                mean, variance = class_likelihoods.gaussian(counts, sums, known.squares, added or 1.0)
+                added, numbers = (self.variance_smoothing, self.least_variance), known.numbers.numpy()
+                mean, variance = class_likelihoods.gaussian(numbers, sums, known.squares, *added)
                 tensors |= {"mean": mean, "variance": variance}
         alphabets = {name: self.levels.get(name, seen.levels) for name, seen in known.levels.items()}
         for name, alphabet in alphabets.items():
@@ -197,7 +194,7 @@ class NaiveBayes(Method[NaiveBayesRecord]):
             yield ClassStatistics.of(x, levels, codes, rows.classes, with_squares=squares)
 
     def _numbers(self, columns: Mapping[str, Array], reading: summation.Declared) -> summation.Floats:
-        x = summation.number_columns(columns, reading)
+        x = summation.number_columns(columns, reading, missing=self.model == "mixed")
         if self.model == "multinomial" and (x < 0).any():
             raise InputError(f"The multinomial model counts, and {x.min():g} was given: no number may be negative.")
         return (x > self.threshold).astype(np.float64) if self.model == "bernoulli" else x
