@@ -21,15 +21,18 @@ from expunge.methods import (
     CertifiedRemoval,
     DescentToDelete,
     DifferentialPrivacy,
+    DiscriminantAnalysis,
     DistributedDescent,
     FineTune,
     Fisher,
     GradientAscent,
     Influence,
     MixedLinear,
+    NaiveBayes,
     NewtonShift,
     Retrain,
     Rewind,
+    Ridge,
     Sekhari,
     Sisa,
 )
@@ -70,6 +73,31 @@ def persons(n: int = 90) -> Rows:
     age[::7] = np.nan
     columns = {"age": age, "job": job}
     return Rows.of(columns, y, ids=[f"row-{i}" for i in range(n)], subjects=[f"p{i // 2}" for i in range(n)], classes=2)
+
+
+def words(n: int = 90) -> Rows:
+    """A raw table without gaps in its numbers: a number, a text with missing values, whole numbers."""
+    generator = np.random.default_rng(6)
+    job = np.array(["nurse", "smith", "cook", ""])[generator.integers(0, 4, size=n)]
+    columns = {"age": generator.normal(40, 10, size=n), "job": job, "rooms": generator.integers(0, 5, size=n)}
+    return Rows.of(columns, np.arange(n) % 3, ids=[f"row-{i}" for i in range(n)], classes=3)
+
+
+def counts(n: int = 90, p: int = 5) -> Rows:
+    """How often words stand in texts of three classes."""
+    generator = np.random.default_rng(7)
+    y = np.arange(n) % 3
+    x = generator.poisson(1 + 2 * np.eye(3, p)[y])
+    return Rows.of({"x": x}, y, ids=[f"row-{i}" for i in range(n)], classes=3)
+
+
+def _levels_only(rows: Rows) -> Rows:
+    columns = {name: rows.columns[name] for name in ("job", "rooms")}
+    return Rows.of(columns, rows.y, ids=rows.ids.tolist(), classes=3)
+
+
+def _two_targets(rows: Rows) -> Rows:
+    return Rows.of(rows.columns, np.stack([rows.y, rows.y**2], axis=1), ids=rows.ids.tolist())
 
 
 def _newton(**settings: Any) -> CertifiedNewton:
@@ -188,6 +216,11 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "huber": lambda: (DifferentialPrivacy(loss="huber", noise_std=9.0, l2=0.1), line()),
         "raw table": lambda: (_raw(DifferentialPrivacy(noise_std=5.0, l2=0.1)), persons()),
     },
+    "discriminant_analysis": {
+        "linear": lambda: (DiscriminantAnalysis(), blobs()),
+        "quadratic": lambda: (DiscriminantAnalysis("each", shrinkage=0.1), blobs()),
+        "raw table": lambda: (_raw(DiscriminantAnalysis()), persons()),
+    },
     "distributed_descent": {
         "softmax": lambda: (_distributed(), blobs()),
         "tight": lambda: (_distributed(loss="logistic", calibration="tight"), blobs(classes=2)),
@@ -225,6 +258,18 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "last layer": lambda: (_mixed(layers=("parts.2",), rank=5), _marked(blobs())),
         "squared": lambda: (_mixed(core=_sgd(loss="squared", learning_rate=0.02)), _marked(line())),
     },
+    "naive_bayes": {
+        "mixed": lambda: (NaiveBayes(), words()),
+        "gaps": lambda: (NaiveBayes(), persons()),
+        "gaussian": lambda: (NaiveBayes("gaussian"), blobs()),
+        "multinomial": lambda: (NaiveBayes("multinomial", smoothing=0.5), counts()),
+        "bernoulli": lambda: (NaiveBayes("bernoulli", prior="uniform"), blobs()),
+        "categorical": lambda: (
+            NaiveBayes("categorical", levels={"job": ("cook", "nurse", "smith", "none")}),
+            _levels_only(words()),
+        ),
+        "raw table": lambda: (_raw(NaiveBayes()), persons()),
+    },
     "newton_shift": {
         "softmax": lambda: (NewtonShift(), blobs()),
         "squared": lambda: (NewtonShift(Convex(loss="squared"), error="gradient"), line()),
@@ -244,6 +289,16 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "everything": lambda: (Rewind(_sgd(), rewind=1.0), blobs()),
         "convex": lambda: (Rewind(Convex()), blobs()),
         "raw table": lambda: (_raw(Rewind(_sgd())), persons()),
+    },
+    "ridge": {
+        "regression": lambda: (Ridge(), line()),
+        "classification": lambda: (Ridge(), blobs()),
+        "two targets, intercept penalised": lambda: (
+            Ridge(l2=0.1, penalise_intercept=True),
+            _two_targets(line()),
+        ),
+        "least squares": lambda: (Ridge(l2=0.0), line()),
+        "raw table": lambda: (_raw(Ridge(l2=0.0)), persons()),
     },
     "sekhari": {
         "measured": lambda: (Sekhari(l2=0.1, noise_std=0.5), blobs()),

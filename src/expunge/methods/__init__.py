@@ -5,15 +5,18 @@ from expunge.methods.certified_newton import CertifiedNewton
 from expunge.methods.certified_removal import CertifiedRemoval
 from expunge.methods.descent_to_delete import DescentToDelete
 from expunge.methods.differential_privacy import DifferentialPrivacy
+from expunge.methods.discriminant_analysis import DiscriminantAnalysis
 from expunge.methods.distributed_descent import DistributedDescent
 from expunge.methods.fine_tune import FineTune
 from expunge.methods.fisher import Fisher
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.mixed_linear import MixedLinear
+from expunge.methods.naive_bayes import NaiveBayes
 from expunge.methods.newton_shift import NewtonShift
 from expunge.methods.retrain import Retrain
 from expunge.methods.rewind import Rewind
+from expunge.methods.ridge import Ridge
 from expunge.methods.sekhari import Sekhari
 from expunge.methods.sisa import Sisa
 
@@ -23,15 +26,18 @@ __all__ = [
     "CertifiedRemoval",
     "DescentToDelete",
     "DifferentialPrivacy",
+    "DiscriminantAnalysis",
     "DistributedDescent",
     "FineTune",
     "Fisher",
     "GradientAscent",
     "Influence",
     "MixedLinear",
+    "NaiveBayes",
     "NewtonShift",
     "Retrain",
     "Rewind",
+    "Ridge",
     "Sekhari",
     "Sisa",
 ]
