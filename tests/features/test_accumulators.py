@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge import record
-from expunge.features import accumulators
 from expunge.features.accumulators import Levels, Moments
+from expunge.maths.exact_sums import CHUNK_ROWS
 
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
     [0.0, -0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1.7976931348623157e308, 1.0, 0.1]
@@ -73,12 +73,12 @@ def test_cancellation_loses_nothing() -> None:
 
 
 def test_many_chunks_add_up() -> None:
-    xs = np.random.default_rng(0).normal(size=3 * accumulators._CHUNK + 5)
+    xs = np.random.default_rng(0).normal(size=3 * CHUNK_ROWS + 5)
     xs[0] = 1.5  # all limbs of one chunk at their largest
-    largest = np.full(accumulators._CHUNK, np.nextafter(2.0, 0))
+    largest = np.full(CHUNK_ROWS, np.nextafter(2.0, 0))
     moments = Moments.of(np.concatenate([xs, largest]))
-    exact = sum(map(Fraction, xs.tolist())) + accumulators._CHUNK * Fraction(float(largest[0]))
-    squares = sum(Fraction(x) ** 2 for x in xs.tolist()) + accumulators._CHUNK * Fraction(float(largest[0])) ** 2
+    exact = sum(map(Fraction, xs.tolist())) + CHUNK_ROWS * Fraction(float(largest[0]))
+    squares = sum(Fraction(x) ** 2 for x in xs.tolist()) + CHUNK_ROWS * Fraction(float(largest[0])) ** 2
     assert Fraction(moments.total, 2**1074) == exact
     assert Fraction(moments.squares, 2**2148) == squares
 

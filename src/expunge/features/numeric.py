@@ -25,8 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from expunge.errors import InputError, SchemaError
-from expunge.features.accumulators import UNIT, Moments
+from expunge.features.accumulators import Moments
 from expunge.features.feature import STATISTICS, Feature, Fitted, State, check_columns, column, public_note
+from expunge.maths.correct_rounding import UNIT
 from expunge.noise import NoiseKey, add_noise
 from expunge.schema import Array
 
