@@ -10,6 +10,7 @@ from expunge.methods.fine_tune import FineTune
 from expunge.methods.fisher import Fisher
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
+from expunge.methods.k_means import KMeans
 from expunge.methods.mixed_linear import MixedLinear
 from expunge.methods.newton_shift import NewtonShift
 from expunge.methods.retrain import Retrain
@@ -28,6 +29,7 @@ __all__ = [
     "Fisher",
     "GradientAscent",
     "Influence",
+    "KMeans",
     "MixedLinear",
     "NewtonShift",
     "Retrain",
