@@ -72,6 +72,8 @@ class Partition:
 def moved(x: Floats, weights: Floats, before: Partition, was: Ints, now: Ints) -> Partition:
     """A step's partition after rows went from clusters `was` (1, n) to `now`: only what moved is summed again."""
     moving, count = np.flatnonzero(was[0] != now[0]), before.sizes.shape[1]
+    if not len(moving):
+        return before
     if 2 * len(moving) > len(x):
         return Partition.of(x, weights, now, count)
     left, come = (Partition.of(x[moving], weights[moving], codes[:, moving], count) for codes in (was, now))
