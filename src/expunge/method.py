@@ -89,7 +89,10 @@ class Method(ABC, Generic[Record]):
 
     @abstractmethod
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
-        """Scores (m, outputs): log-probabilities for a classification, values for a regression."""
+        """Scores (m, outputs): log-probabilities for a classification, values for a regression.
+
+        For a clustering (a method that needs no target) minus the squared distance to each centroid.
+        """
 
 
 @runtime_checkable

@@ -27,6 +27,7 @@ from expunge.methods import (
     Fisher,
     GradientAscent,
     Influence,
+    KMeans,
     MixedLinear,
     NaiveBayes,
     NewtonShift,
@@ -48,6 +49,12 @@ def blobs(n: int = 90, classes: int = 3, p: int = 4, seed: int = 3) -> Rows:
     y = np.arange(n) % classes
     x = generator.normal(size=(n, p)) + 1.5 * np.eye(classes, p)[y]
     return Rows.of({"x": x}, y, ids=[f"row-{i}" for i in range(n)], classes=classes)
+
+
+def clouds() -> Rows:
+    """`blobs` without their target."""
+    rows = blobs()
+    return Rows.of(rows.columns, ids=[f"row-{i}" for i in range(len(rows))])
 
 
 def line(n: int = 80, p: int = 3, seed: int = 4) -> Rows:
@@ -252,6 +259,14 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "conjugate gradient": lambda: (Influence(dense_limit=1), blobs()),
         "network": lambda: (Influence(_sgd()), blobs()),
         "raw table": lambda: (_raw(Influence()), persons()),
+    },
+    "k_means": {
+        "quantised": lambda: (KMeans(clusters=3, lattice=0.2), clouds()),
+        "plain": lambda: (KMeans(clusters=4, lattice=None, gamma=0.0), clouds()),
+        "divide and conquer": lambda: (KMeans(clusters=3, lattice=None, width=3), clouds()),
+        "quantised leaves": lambda: (KMeans(clusters=3, lattice=0.05, width=2, depth=2), clouds()),
+        "with a target": lambda: (KMeans(clusters=3, lattice=0.05), blobs()),
+        "raw table": lambda: (_raw(KMeans(clusters=3, lattice=1e-3)), persons()),
     },
     "mixed_linear": {
         "network": lambda: (_mixed(), _marked(blobs())),

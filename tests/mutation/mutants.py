@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .clustering import CLUSTERING
 from .exact_classics import EXACT_CLASSICS
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
@@ -293,4 +294,4 @@ VAULT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING

@@ -11,16 +11,19 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # each copy of the package would compile its kernels anew
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
 import hypothesis.strategies  # noqa: F401
 import joblib  # noqa: F401
+import numba  # noqa: F401
 import numpy as np  # noqa: F401
 import pandas as pd  # noqa: F401
 import pytest
 import safetensors.torch  # noqa: F401
 import scipy.optimize
+import scipy.sparse
 import scipy.special
 import scipy.stats  # noqa: F401
 import sklearn.linear_model

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expunge.audits.metrics import Floats
 from expunge.errors import InputError
-from expunge.features.pipeline import PREFIX, Pipeline
+from expunge.features.pipeline import PREFIX, Pipeline, needs_target
 from expunge.method import Method, Release
 from expunge.objective.module import ModuleObjective
 from expunge.rows import Rows
@@ -23,30 +23,42 @@ BATCH = 4096
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model: rows -> scores (n, outputs), and its tensors by name (empty where only scores are known)."""
+    """A model: rows -> scores (n, outputs), and its tensors by name (empty where only scores are known).
+
+    `clusters` says that the scores are minus squared distances to centroids, and that a target is not looked at.
+    """
 
     scores: Callable[[Rows], Floats]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    clusters: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a model says about rows: log-probabilities (n, classes) beside codes, or values beside numbers, both 2-D."""
+    """What a model says about rows: log-probabilities (n, classes) beside codes, or values beside numbers, both 2-D.
+
+    Of a clustering: the distance to the nearest centroid (n, 1) beside 0, which a centroid of one's own would give, and
+    that centroid's number (n,) in `clusters`. Its root mean square is the root of inertia per row.
+    """
 
     values: Floats
     y: Array
     classes: int
+    clusters: Array | None = None
 
 
 def released(method: Method[Any], release: Release) -> Candidate:
     """The model that a release is; fitted features (a mean, a scale) are no weights and are left out of them."""
     fitted = PREFIX if isinstance(method, Pipeline) else None
     weights = {name: t for name, t in release.tensors.items() if fitted is None or not name.startswith(fitted)}
-    return predictor(lambda columns: method.predict(release, columns), weights)
+    return predictor(lambda columns: method.predict(release, columns), weights, clusters=not needs_target(method))
 
 
 def predictor(
-    predict: Callable[[Mapping[str, Array]], Tensor], tensors: Mapping[str, Tensor] | None = None
+    predict: Callable[[Mapping[str, Array]], Tensor],
+    tensors: Mapping[str, Tensor] | None = None,
+    *,
+    clusters: bool = False,
 ) -> Candidate:
     """The model that a function of columns is: it returns scores (m, outputs) as `Method.predict` does."""
 
@@ -54,7 +66,7 @@ def predictor(
         parts = [_array(predict(table.columns)) for table in rows.batches(BATCH)]
         return np.concatenate(parts)
 
-    return Candidate(scores, dict(tensors or {}))
+    return Candidate(scores, dict(tensors or {}), clusters)
 
 
 def module_candidate(module: nn.Module, tensors: Mapping[str, Tensor]) -> Candidate:
@@ -91,6 +103,9 @@ def outputs(candidate: Candidate, rows: Rows) -> Outputs:
     A single score where two classes are declared is the logit of the second.
     """
     values, classes = candidate.scores(rows), rows.classes
+    if candidate.clusters:
+        nearest = np.sqrt(np.maximum(-values.max(axis=1, keepdims=True), 0.0))
+        return Outputs(nearest, np.zeros_like(nearest), 0, values.argmax(axis=1))
     if classes == 2 and values.shape[1] == 1:
         values = np.concatenate([np.zeros_like(values), values], axis=1)
     y = rows.y

@@ -84,6 +84,8 @@ class _Table:
         """The measures of one model on one set of rows."""
         if self.after.on[rows].classes:
             kinds: list[tuple[str, Callable[[Outputs], float]]] = [("accuracy", _accuracy), ("loss", _loss)]
+        elif self.after.on[rows].clusters is not None:
+            kinds = [("distance", _rmse)]
         else:
             kinds = [("rmse", _rmse), ("r2", _r2)]
         return [self._alone(f"{name} on {rows}", lambda seen: of(seen.on[rows])) for name, of in kinds]  # noqa: B023
@@ -104,8 +106,11 @@ class _Table:
         kinds: list[tuple[str, Callable[[_Seen, _Seen], float | None]]] = [
             (f"effectiveness on {rows}", effectiveness),
             ("certifiability", certifiability),
-            ("weight distance", weights),
         ]
+        if self.after.on[rows].clusters is None:
+            kinds.append(("weight distance", weights))
+        else:  # models under other seeds number the same clusters otherwise
+            kinds.append((f"equal clusters on {rows}", lambda a, b: _equal_clusters(a.on[rows], b.on[rows])))
         if self.after.on[rows].classes:
             kinds += [
                 (f"equal predictions on {rows}", lambda a, b: metrics.equal_predictions(_of(a, rows), _of(b, rows))),
@@ -202,6 +207,12 @@ def _of(seen: _Seen, rows: str) -> Floats:
     return seen.on[rows].values
 
 
+def _equal_clusters(one: Outputs, other: Outputs) -> float | None:
+    if one.clusters is None or other.clusters is None:
+        return None
+    return metrics.adjusted_rand(one.clusters, other.clusters)
+
+
 def _accuracy(seen: Outputs) -> float:
     return metrics.accuracy(seen.values, seen.y)
 
@@ -221,7 +232,7 @@ def _r2(seen: Outputs) -> float:
 def _features(seen: Outputs) -> dict[str, Floats]:
     if seen.classes:
         return membership.features(seen.values, seen.y)
-    return {"loss": _row_scores(seen)}
+    return {"loss" if seen.clusters is None else "distance": _row_scores(seen)}
 
 
 def _margins(seen: Outputs) -> Floats:

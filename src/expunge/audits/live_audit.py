@@ -89,6 +89,8 @@ def _quality(name: str, seen: Sequence[Outputs]) -> list[Measure]:
     kinds: dict[str, Callable[[Any, Any], float]]
     if seen[0].classes:
         kinds = {"accuracy": metrics.accuracy, "loss": metrics.mean_loss}
+    elif seen[0].clusters is not None:
+        kinds = {"distance": metrics.rmse}
     else:
         kinds = {"rmse": metrics.rmse, "r2": metrics.r2}
     found = []
@@ -109,7 +111,11 @@ def _pairs(name: str, models: Sequence[Candidate], seen: Sequence[Outputs]) -> l
         middle = _median(own)
         return [] if middle is None else [Measure(what, None, middle, None, Band.of(medians))]
 
-    found = measure("weight distance", lambda i, j: metrics.distance(models[i].tensors, models[j].tensors))
+    clusters = [each.clusters for each in seen if each.clusters is not None]
+    if clusters:  # models under other seeds number the same clusters otherwise
+        found = measure(f"equal clusters on {name}", lambda i, j: metrics.adjusted_rand(clusters[i], clusters[j]))
+    else:
+        found = measure("weight distance", lambda i, j: metrics.distance(models[i].tensors, models[j].tensors))
     if seen[0].classes:
         agree, apart = metrics.equal_predictions, metrics.kl
         found += measure(f"equal predictions on {name}", lambda i, j: agree(seen[i].values, seen[j].values))

@@ -87,6 +87,21 @@ def equal_predictions(first: Floats, second: Floats) -> float:
     return float(np.mean(first.argmax(axis=1) == second.argmax(axis=1)))
 
 
+def adjusted_rand(first: Integers, second: Integers) -> float:
+    """How far two clusterings of the same rows agree, whatever they call their clusters: 1 if wholly, 0 by chance.
+
+    (B - E) / ((A_1 + A_2) / 2 - E) with E = A_1 A_2 / P: of all P pairs of rows, A_1 share a cluster in the first, A_2
+    in the second, B in both (Hubert & Arabie 1985). 1 where both have one cluster only, or each row its own.
+    """
+    together = np.zeros((int(first.max()) + 1, int(second.max()) + 1))
+    np.add.at(together, (first, second), 1.0)
+    both, one, other = (float(np.sum(n * (n - 1) / 2)) for n in (together, together.sum(axis=1), together.sum(axis=0)))
+    pairs = len(first) * (len(first) - 1) / 2
+    expected = one * other / pairs if pairs else 0.0
+    most = (one + other) / 2
+    return (both - expected) / (most - expected) if most > expected else 1.0
+
+
 def kl(log_p: Floats, log_q: Floats) -> float:
     """Consistency_KL: E_x KL(p(x) || q(x)) in nats, both floored at 1e-12; p unlearned, q retrained."""
     floored_p, floored_q = np.maximum(log_p, LOG_FLOOR), np.maximum(log_q, LOG_FLOOR)

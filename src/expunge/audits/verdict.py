@@ -76,7 +76,10 @@ def _worse(measure: Measure) -> bool:
     low, high = measure.null.interval
     if measure.name == "accuracy on test":
         return measure.after < low - ACCURACY_MARGIN
-    return measure.name == "rmse on test" and measure.after > high + RMSE_MARGIN * measure.null.median
+    return (
+        measure.name in ("rmse on test", "distance on test")
+        and measure.after > high + RMSE_MARGIN * measure.null.median
+    )
 
 
 def _budget(claim: Claim) -> str:

@@ -58,7 +58,7 @@ def write_release(vault: Vault, out: Path) -> dict[str, Any]:
     linear = linear_form(method, release)
     if linear is not None:
         _write_linear(out / "scikit_learn.npz", linear, schema)
-    (out / "MODEL_CARD.md").write_text(_card(description, method, in_words(status["certificate"]), linear))
+    (out / "MODEL_CARD.md").write_text(_card(description, schema, method, in_words(status["certificate"]), linear))
     return {**description, "out": str(out), "files": sorted(path.name for path in out.iterdir())}
 
 
@@ -75,8 +75,16 @@ def _write_linear(path: Path, linear: tuple[Tensor, Tensor], schema: Schema) -> 
     np.savez(path, allow_pickle=False, **arrays)
 
 
+def _unclassed(schema: Schema) -> str:
+    return "none, there is no target" if schema.target is None else "none, a regression"
+
+
 def _card(
-    description: Mapping[str, Any], method: Method[Any], certificate: str, linear: tuple[Tensor, Tensor] | None
+    description: Mapping[str, Any],
+    schema: Schema,
+    method: Method[Any],
+    certificate: str,
+    linear: tuple[Tensor, Tensor] | None,
 ) -> str:
     """The model card, in Markdown."""
     features = description["features"]
@@ -86,7 +94,7 @@ def _card(
         f"- **Release**: number {description['number']}, SHA-256 `{description['digest']}`",
         f"- **Method**: {_name(method)}" + (f" on features {', '.join(features)}" if features else ""),
         f"- **Columns**: {', '.join(name for name, _, _ in description['columns'])}",
-        f"- **Classes**: {', '.join(description['classes']) or 'none, a regression'}",
+        f"- **Classes**: {', '.join(description['classes']) or _unclassed(schema)}",
         f"- **Guarantee of the last step**: {certificate}",
         "",
         "`release.safetensors` holds the tensors that predictions are made from, noise included; `release.json` the",

@@ -32,6 +32,7 @@ def predict(
 
     A target column in the file is not looked at.
     """
+    from expunge.features.pipeline import needs_target
     from expunge.vault import Vault
 
     files.check_place(out)
@@ -39,7 +40,8 @@ def predict(
         schema = opened.schema
         given = files.read_unlabelled(rows, files.Source.of(vault).given(None, id, None), schema)
         scores = opened.predict(given.columns)
-    files.write_predictions(out, _predictions(given, scores, schema))
+        clusters = not needs_target(opened.method)
+    files.write_predictions(out, _clusters(given, scores) if clusters else _predictions(given, scores, schema))
     if json:
         show_json({"rows": len(given), "out": str(out)})
     else:
@@ -65,6 +67,15 @@ def export(
         show_json(report)
     else:
         say(f"Exported release {report['digest'][:16]} to {out}: {', '.join(report['files'])}.")
+
+
+def _clusters(rows: Rows, scores: Tensor) -> dict[str, Any]:
+    """id, the number of the nearest centroid, and the distance to it."""
+    import numpy as np
+
+    nearest = scores.detach().cpu().double().max(dim=1)
+    distances = np.sqrt(np.maximum(-nearest.values.numpy(), 0.0))
+    return {"id": np.array(rows.ids.tolist(), dtype=object), "cluster": nearest.indices.numpy(), "distance": distances}
 
 
 def _predictions(rows: Rows, scores: Tensor, schema: Schema) -> dict[str, Any]:

@@ -323,6 +323,11 @@ def offers(method: Method[Any], protocol: type) -> bool:
     return offers(method.method, protocol)
 
 
+def needs_target(method: Method[Any]) -> bool:
+    """Whether a method learns to predict a target, seen through a Pipeline; a clustering does not."""
+    return needs_target(method.method) if isinstance(method, Pipeline) else method.needs_target
+
+
 def learned_again(
     method: Method[Any], before: Any, learned: Any, forgotten: int, certificate: Certificate
 ) -> tuple[Any, Certificate]:

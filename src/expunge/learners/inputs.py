@@ -53,7 +53,7 @@ def matrix(columns: Mapping[str, Array], dtype: torch.dtype) -> Tensor:
         InputError: there is no column `x`, or see `numbers`.
     """
     if "x" not in columns:
-        raise InputError(f"A linear learner reads the column 'x'; the columns given are {sorted(columns)}. {_REMEDY}")
+        raise InputError(f"The column 'x' is what is read here; the columns given are {sorted(columns)}. {_REMEDY}")
     x = numbers("x", columns["x"], dtype)
     return x.reshape(len(x), -1)
 

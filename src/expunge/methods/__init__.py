@@ -11,6 +11,7 @@ from expunge.methods.fine_tune import FineTune
 from expunge.methods.fisher import Fisher
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
+from expunge.methods.k_means import KMeans
 from expunge.methods.mixed_linear import MixedLinear
 from expunge.methods.naive_bayes import NaiveBayes
 from expunge.methods.newton_shift import NewtonShift
@@ -32,6 +33,7 @@ __all__ = [
     "Fisher",
     "GradientAscent",
     "Influence",
+    "KMeans",
     "MixedLinear",
     "NaiveBayes",
     "NewtonShift",

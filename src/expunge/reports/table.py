@@ -33,7 +33,8 @@ class ReportRow:
     Attributes:
         label: of the method. request: in words ("one person", "50 mislabelled rows"). guarantee: in a few words.
         forget_seconds, cold_seconds, warm_seconds: of this run. speed_up, warm_speed_up: cold and warm over forgetting.
-        quality: what the next three are ("accuracy", "rmse", ... on test rows, else on retained ones).
+        quality: what the next three are ("accuracy", "rmse", "distance" to the nearest centroid; on test rows, else on
+            retained ones).
         distance_share: distance to retraining over that of doing nothing, of `distance_what`.
         auc, auc_before, null_low, null_high: the membership attack and the retrain-against-retrain band.
         auc_has_power: whether so many forgotten rows could show anything.
@@ -180,5 +181,5 @@ def _row(label: str, request: str, audit: Audit) -> ReportRow:
 
 
 def _quality(audit: Audit) -> Measure:
-    names = [f"{kind} on {rows}" for rows in ("test", "retained") for kind in ("accuracy", "rmse")]
+    names = [f"{kind} on {rows}" for rows in ("test", "retained") for kind in ("accuracy", "rmse", "distance")]
     return next(measure for name in names if (measure := audit.measure(name)) is not None)
