@@ -11,11 +11,13 @@ from expunge.methods.fisher import Fisher
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.mixed_linear import MixedLinear
+from expunge.methods.nearest_neighbours import NearestNeighbours
 from expunge.methods.newton_shift import NewtonShift
 from expunge.methods.retrain import Retrain
 from expunge.methods.rewind import Rewind
 from expunge.methods.sekhari import Sekhari
 from expunge.methods.sisa import Sisa
+from expunge.methods.support_vector_machine import SupportVectorMachine
 
 __all__ = [
     "CertifiedDeep",
@@ -29,9 +31,11 @@ __all__ = [
     "GradientAscent",
     "Influence",
     "MixedLinear",
+    "NearestNeighbours",
     "NewtonShift",
     "Retrain",
     "Rewind",
     "Sekhari",
     "Sisa",
+    "SupportVectorMachine",
 ]
