@@ -27,11 +27,13 @@ from expunge.methods import (
     GradientAscent,
     Influence,
     MixedLinear,
+    NearestNeighbours,
     NewtonShift,
     Retrain,
     Rewind,
     Sekhari,
     Sisa,
+    SupportVectorMachine,
 )
 from expunge.models import Linear, Mlp
 from expunge.rows import Rows
@@ -225,6 +227,12 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "last layer": lambda: (_mixed(layers=("parts.2",), rank=5), _marked(blobs())),
         "squared": lambda: (_mixed(core=_sgd(loss="squared", learning_rate=0.02)), _marked(line())),
     },
+    "nearest_neighbours": {
+        "classes": lambda: (NearestNeighbours(), blobs()),
+        "values, by distance": lambda: (NearestNeighbours(3, "manhattan", "distance"), line()),
+        "small buckets": lambda: (NearestNeighbours(4, "cosine", bucket_rows=7), blobs()),
+        "raw table": lambda: (_raw(NearestNeighbours()), persons()),
+    },
     "newton_shift": {
         "softmax": lambda: (NewtonShift(), blobs()),
         "squared": lambda: (NewtonShift(Convex(loss="squared"), error="gradient"), line()),
@@ -258,6 +266,13 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "adam": lambda: (Sisa(_sgd(optimiser="adam", learning_rate=0.01), shards=2, slices=3), blobs()),
         "convex": lambda: (Sisa(Convex(), shards=4, slices=1), blobs()),
         "raw table": lambda: (_raw(Sisa(_sgd(), shards=2, slices=2)), persons()),
+    },
+    "support_vector_machine": {
+        "rbf": lambda: (SupportVectorMachine(), blobs()),
+        "linear": lambda: (SupportVectorMachine("linear", 0.5), blobs(classes=2)),
+        "polynomial": lambda: (SupportVectorMachine("polynomial", degree=2, bucket_rows=16), blobs()),
+        "weights at the bound": lambda: (SupportVectorMachine(cost=1e-3), blobs(classes=2)),
+        "raw table": lambda: (_raw(SupportVectorMachine()), persons()),
     },
 }
 

@@ -55,12 +55,14 @@ from expunge.rows import Rows
 from expunge.schema import Array
 
 SUPPORT_RELEASED = "The release holds support vectors, which are rows: an earlier release still holds those that left."
-SETS = "What rounding hides of a sum of n terms is at most 8 sqrt(n) units in the last place (its errors independent)."
+SETS = (
+    "Rounding hides at most 8 sqrt(n) units in the last place of a sum of n terms, as if its errors were independent."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class SupportVectorMachineRecord:
-    """`buckets`: the rows, by the first bits of their keys. `machines`: one for each pair of classes, in their order."""
+    """`buckets`: the rows, by the first bits of their keys. `machines`: one for each pair of classes, in order."""
 
     buckets: Buckets
     machines: tuple[Machine, ...]
