@@ -30,12 +30,14 @@ from expunge.methods import (
     KMeans,
     MixedLinear,
     NaiveBayes,
+    NearestNeighbours,
     NewtonShift,
     Retrain,
     Rewind,
     Ridge,
     Sekhari,
     Sisa,
+    SupportVectorMachine,
 )
 from expunge.models import Linear, Mlp
 from expunge.rows import Rows
@@ -285,6 +287,12 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         ),
         "raw table": lambda: (_raw(NaiveBayes()), persons()),
     },
+    "nearest_neighbours": {
+        "classes": lambda: (NearestNeighbours(), blobs()),
+        "values, by distance": lambda: (NearestNeighbours(3, "manhattan", "distance"), line()),
+        "small buckets": lambda: (NearestNeighbours(4, "cosine", bucket_rows=7), blobs()),
+        "raw table": lambda: (_raw(NearestNeighbours()), persons()),
+    },
     "newton_shift": {
         "softmax": lambda: (NewtonShift(), blobs()),
         "squared": lambda: (NewtonShift(Convex(loss="squared"), error="gradient"), line()),
@@ -328,6 +336,13 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "adam": lambda: (Sisa(_sgd(optimiser="adam", learning_rate=0.01), shards=2, slices=3), blobs()),
         "convex": lambda: (Sisa(Convex(), shards=4, slices=1), blobs()),
         "raw table": lambda: (_raw(Sisa(_sgd(), shards=2, slices=2)), persons()),
+    },
+    "support_vector_machine": {
+        "rbf": lambda: (SupportVectorMachine(), blobs()),
+        "linear": lambda: (SupportVectorMachine("linear", 0.5), blobs(classes=2)),
+        "polynomial": lambda: (SupportVectorMachine("polynomial", degree=2, bucket_rows=16), blobs()),
+        "weights at the bound": lambda: (SupportVectorMachine(cost=1e-3), blobs(classes=2)),
+        "raw table": lambda: (_raw(SupportVectorMachine()), persons()),
     },
 }
 

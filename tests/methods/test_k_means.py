@@ -384,7 +384,7 @@ def test_the_worked_example() -> None:
 
 
 def test_a_row_leaves_each_steps_cluster_by_the_centroids_of_the_step_before() -> None:
-    """Of rows 0, 1, 3, 20 the first two are initial centres; 3 is with 1 in step 1 and, as 1 went to 8, with 0 after."""
+    """Of rows 0, 1, 3, 20 the first two are initial centres; 3 is with 1 in step 1 and then, as 1 went to 8, with 0."""
     x = np.array([[0.0], [1.0], [3.0], [20.0]])
     problem = Problem(2, 0.0, 2.0**-30, np.zeros((2, 1)), _wins([0, 1]))
     run = problem.finished(NOTHING, Points(x, np.ones(4), _keys(4)))

@@ -14,12 +14,14 @@ from expunge.methods.influence import Influence
 from expunge.methods.k_means import KMeans
 from expunge.methods.mixed_linear import MixedLinear
 from expunge.methods.naive_bayes import NaiveBayes
+from expunge.methods.nearest_neighbours import NearestNeighbours
 from expunge.methods.newton_shift import NewtonShift
 from expunge.methods.retrain import Retrain
 from expunge.methods.rewind import Rewind
 from expunge.methods.ridge import Ridge
 from expunge.methods.sekhari import Sekhari
 from expunge.methods.sisa import Sisa
+from expunge.methods.support_vector_machine import SupportVectorMachine
 
 __all__ = [
     "CertifiedDeep",
@@ -36,10 +38,12 @@ __all__ = [
     "KMeans",
     "MixedLinear",
     "NaiveBayes",
+    "NearestNeighbours",
     "NewtonShift",
     "Retrain",
     "Rewind",
     "Ridge",
     "Sekhari",
     "Sisa",
+    "SupportVectorMachine",
 ]
