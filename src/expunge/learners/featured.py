@@ -25,11 +25,11 @@ import numpy as np
 from torch import Tensor
 
 from expunge.errors import InputError
-from expunge.features import Feature, Features, FrozenNetwork, fitting
+from expunge.features import Feature, Features, FrozenNetwork, Pipeline, fitting
 from expunge.features.feature import Fitted
 from expunge.keyed import Purpose
 from expunge.learners.learner import Learner, Training, settings_of
-from expunge.method import Release
+from expunge.method import Method, Release
 from expunge.rows import Rows, Table
 from expunge.schema import Array, Column, Schema
 
@@ -135,6 +135,19 @@ class Featured(Learner):
         mine = fitting.forms_in({**tensors, **settings}, len(self.features))
         others = {name: value for name, value in settings.items() if name != FITTED and not fitting.is_form(name)}
         return mine, Release({n: t for n, t in tensors.items() if not fitting.is_form(n)}, others)
+
+
+def features_of(method: Method[Any]) -> Features:
+    """The features that a method stands on, in a `Pipeline`, in its learner, or both; () where it has none."""
+    if isinstance(method, Pipeline):
+        return (*method.features, *features_of(method.method))
+    learner = vars(method).get("learner")
+    return learner.features if isinstance(learner, Featured) else ()
+
+
+def declared_by(method: Method[Any]) -> tuple[str, ...]:
+    """What any certificate on a method's features assumes, in words."""
+    return tuple(note for feature in features_of(method) for note in feature.assumptions())
 
 
 def assumptions_of(learner: Learner) -> tuple[str, ...]:

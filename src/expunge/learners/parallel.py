@@ -29,10 +29,11 @@ def in_parallel(task: Callable[..., T], arguments: Iterable[tuple[Any, ...]], ti
     Raises:
         WorkersLost: a worker died, or a task took longer. What a task raises on purpose comes through as it is.
     """
-    # max_nbytes: joblib would otherwise map large rows to files outside the vault.
-    parallel = joblib.Parallel(max_nbytes=None, timeout=None if joblib.effective_n_jobs(None) == 1 else timeout)
     try:
         with one_thread():
+            alone = joblib.effective_n_jobs(None) == 1  # which asks a cluster, and may wait for it in vain
+            # max_nbytes: joblib would otherwise map large rows to files outside the vault.
+            parallel = joblib.Parallel(max_nbytes=None, timeout=None if alone else timeout)
             return list(parallel(joblib.delayed(task)(*each) for each in arguments))
     except ExpungeError:
         raise
@@ -40,8 +41,8 @@ def in_parallel(task: Callable[..., T], arguments: Iterable[tuple[Any, ...]], ti
         if not _lost(error):
             raise
         raise WorkersLost(
-            f"A parallel training was lost ({type(error).__name__}): a worker died, or took more than {timeout:g} "
-            "seconds. Nothing was changed: ask again with more memory, fewer workers or a longer timeout."
+            f"A parallel training was lost ({type(error).__name__}): a worker died, none came, or one took more than "
+            f"{timeout:g} seconds. Nothing was changed: ask again with more memory, other workers or a longer timeout."
         ) from error
 
 
