@@ -38,7 +38,7 @@ PUBLISHED = (
         "the last batch is empty",
         "learners/sgd.py",
         "for start in range(0, len(order), size)]",
-        "for start in range(0, len(order) + 1, size)]",
+        "for start in range(0, len(order) + size, size)]",
         "tests/learners/test_sgd.py::test_steps_equal_those_of_torch",
     ),
     Mutant(
@@ -106,13 +106,6 @@ BY_THEMSELVES = (
         "if len(rows) >= self.least_rows:",
         "if len(rows):",
         f"{SHARDS}::test_small_shards_do_not_vote_and_steps_on_few_rows_train_nothing",
-    ),
-    Mutant(
-        "a lost worker is waited for",
-        "learners/parallel.py",
-        "timeout=None if alone else timeout)",
-        "timeout=None if alone else 60.0)",
-        "tests/learners/test_parallel.py::test_a_worker_that_does_not_answer_is_not_waited_for",
     ),
     Mutant(
         "a worker's draws are not watched",
