@@ -9,6 +9,7 @@ ExpungeError
 ├── Refused                 an assumption of the guarantee fails: no certificate can be issued
 ├── MustRetrain             only learning again can honour the request; the vault then does so
 ├── NotConverged            a solver stopped before its tolerance
+├── WorkersLost             a parallel training died or took too long; nothing was changed
 ├── VaultError              the folder, not the request
 │   ├── VaultBusy           another process holds the writer lock
 │   ├── VaultVersion        written by another version of the schema
@@ -56,6 +57,10 @@ class MustRetrain(ExpungeError):
 
 class NotConverged(ExpungeError):
     """A solver stopped before its tolerance."""
+
+
+class WorkersLost(ExpungeError):
+    """A parallel training died or took too long; nothing was changed."""
 
 
 class VaultError(ExpungeError):

@@ -12,6 +12,8 @@ import numpy as np
 
 from expunge.features import Categorical, FrozenNetwork, Numeric, Pipeline
 from expunge.learners.convex import Convex
+from expunge.learners.featured import Featured
+from expunge.learners.learner import Learner
 from expunge.learners.scikit_learn import ScikitLearn
 from expunge.learners.sgd import Sgd
 from expunge.method import Method
@@ -175,6 +177,10 @@ def _raw(method: Method[Any]) -> Method[Any]:
     return Pipeline(public, method)
 
 
+def _by_itself(learner: Learner) -> Featured:
+    return Featured((Numeric(("age",)), Categorical(("job",))), learner)
+
+
 SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
     "certified_deep": {
         "linear": lambda: (_deep(learner=_in_ball(), damping=0.01), blobs()),
@@ -305,6 +311,7 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "convex": lambda: (Retrain(Convex()), blobs()),
         "scikit-learn": lambda: (Retrain(ScikitLearn("GaussianNB")), blobs()),
         "raw table": lambda: (_raw(Retrain(_sgd())), persons()),
+        "features of its learner": lambda: (Retrain(_by_itself(Convex())), persons()),
     },
     "rewind": {
         "network": lambda: (Rewind(_sgd()), blobs()),
@@ -336,6 +343,11 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "adam": lambda: (Sisa(_sgd(optimiser="adam", learning_rate=0.01), shards=2, slices=3), blobs()),
         "convex": lambda: (Sisa(Convex(), shards=4, slices=1), blobs()),
         "raw table": lambda: (_raw(Sisa(_sgd(), shards=2, slices=2)), persons()),
+        "features of each shard": lambda: (Sisa(_by_itself(_sgd()), shards=3, slices=2), persons()),
+        "marked rows": lambda: (
+            Sisa(Convex(), shards=3, slices=1, prone_column="core", prone_shards=1, least_rows=2),
+            _marked(blobs()),
+        ),
     },
     "support_vector_machine": {
         "rbf": lambda: (SupportVectorMachine(), blobs()),

@@ -9,6 +9,7 @@ from .clustering import CLUSTERING
 from .exact_classics import EXACT_CLASSICS
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
+from .sharded import SHARDED
 
 CONTRACT = "tests/contract/test_contract.py::test_method_keeps_the_contract"
 ORACLE = "tests/oracles/test_certified_newton_oracle.py"
@@ -182,15 +183,15 @@ EXACT = (
     Mutant(
         "SISA deals rows by their position",
         "learners/dealing.py",
-        'return keyed.integers(self.seed, ("sisa", "shard"), owners, self.shards)',
+        'return keyed.integers(self.seed, ("sisa", "shard"), owners, self.shards - self.prone_shards)',
         "return np.arange(len(owners)) % self.shards",
         NETWORK,
     ),
     Mutant(
         "a subject's rows are dealt one by one",
         "learners/dealing.py",
-        "            dealt = self.shards_of(table.owners)",
-        "            dealt = self.shards_of(table.keys)",
+        '        names = table.owners if self.by == "owner" else table.keys',
+        "        names = table.keys",
         "tests/methods/test_sisa.py::test_a_subject_is_forgotten_in_one_shard",
     ),
     Mutant(
@@ -294,4 +295,4 @@ VAULT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING + SHARDED

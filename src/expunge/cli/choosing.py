@@ -88,8 +88,8 @@ def _choices() -> Choices:
     files = pkgutil.iter_modules(expunge.learners.__path__, "expunge.learners.")
     learners = [importlib.import_module(file.name) for file in files]
     return {
-        Differentiable: _final(learners, Differentiable),
-        Learner: _final(learners, Learner),
+        Differentiable: _complete(_final(learners, Differentiable)),
+        Learner: _complete(_final(learners, Learner)),
         Model: _final([expunge.models], Model),
     }
 
@@ -98,6 +98,15 @@ def _final(modules: Iterable[ModuleType], kind: Any) -> Mapping[str, type]:
     """The dataclasses of this kind that the modules define, by their names on the command line."""
     members = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
     return {name_of(cls): cls for cls in members if dataclasses.is_dataclass(cls) and issubclass(cls, kind)}
+
+
+def _complete(classes: Mapping[str, type]) -> Mapping[str, type]:
+    """Those that need nothing which no text can say (`Featured` needs features: --statistics shard makes them)."""
+
+    def optional(field: dataclasses.Field[Any]) -> bool:
+        return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+    return {name: cls for name, cls in classes.items() if all(map(optional, dataclasses.fields(cls)))}
 
 
 def _module(name: str) -> ModuleType:

@@ -90,9 +90,10 @@ def learn(
             vault, given, whole, seed=seed, key_file=key_file, weights=start, columns=asdict(source), progress=tell
         ) as made,
     ):
-        report = made.status()
+        report, uneven = made.status(), tables.imbalance(whole, given, made.seed)
     if whole is not chosen:
         note(tables.said_of(declared))
+    note(*uneven)
     if json:
         show_json(report)
     else:

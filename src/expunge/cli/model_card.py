@@ -39,14 +39,14 @@ def write_release(vault: Vault, out: Path) -> dict[str, Any]:
     import safetensors.torch
 
     from expunge import record
-    from expunge.features import Pipeline
+    from expunge.learners.featured import features_of
 
     release, method, schema, status = vault.release(), vault.method, vault.schema, vault.status()
     out.mkdir(parents=True, exist_ok=True)
     description = {
         "number": status["release"]["number"],
         "digest": record.digest(release),
-        "features": [type(feature).__name__ for feature in method.features] if isinstance(method, Pipeline) else [],
+        "features": [type(feature).__name__ for feature in features_of(method)],
         "method": record.encode(method)[0],
         "settings": record.encode(dict(release.settings))[0],
         "columns": [[column.name, column.kind, list(column.shape)] for column in schema.columns],

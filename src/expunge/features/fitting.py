@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from expunge.features.feature import Feature, Fitted, State, minus, plus
 from expunge.noise import NoiseKey
 from expunge.rows import Rows, Table
 from expunge.schema import Array, Column, Schema
+
+PREFIX = "features/"
 
 
 def accumulated(features: Sequence[Feature], rows: Rows) -> tuple[State, ...]:
@@ -65,6 +68,26 @@ def mapped(features: Sequence[Feature], forms: Sequence[Fitted], rows: Rows, bes
     kept = tuple(column for column in rows.schema.columns if column.name in beside)
     schema = Schema((Column("x", "f", tuple(sample.shape[1:])), *kept), rows.schema.target, rows.schema.classes)
     return rows.map(transform, schema)
+
+
+def named(forms: Sequence[Fitted]) -> dict[str, Any]:
+    """Fitted forms as one mapping, `features/<place>/<name>` -> tensor or text."""
+    return {f"{PREFIX}{place}/{name}": value for place, form in enumerate(forms) for name, value in form.items()}
+
+
+def is_form(name: str) -> bool:
+    """Whether `named` gave this name."""
+    return name.startswith(PREFIX)
+
+
+def forms_in(values: Mapping[str, Any], features: int) -> tuple[Fitted, ...]:
+    """The fitted forms of so many features among the values of a release."""
+    forms: list[dict[str, Any]] = [{} for _ in range(features)]
+    for name, value in values.items():
+        if is_form(name):
+            place, _, key = name.removeprefix(PREFIX).partition("/")
+            forms[int(place)][key] = value
+    return tuple(forms)
 
 
 def same(a: Sequence[Fitted], b: Sequence[Fitted]) -> bool:

@@ -29,7 +29,7 @@ from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array
 
-PREFIX = "features/"
+PREFIX = fitting.PREFIX
 FRESH = "Noised statistics are drawn anew for every release: equal bit for bit under one key, else in distribution."
 
 
@@ -141,9 +141,7 @@ class Pipeline(Method[PipelineRecord]):
     def release(self, record: PipelineRecord) -> Release:
         """The method's release, with the fitted statistics under `features/<place>/<name>` and how they are known."""
         inner = self.method.release(record.inner)
-        named = {
-            f"{PREFIX}{place}/{name}": value for place, form in enumerate(record.fitted) for name, value in form.items()
-        }
+        named = fitting.named(record.fitted)
         tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
         settings = {name: value for name, value in named.items() if name not in tensors}
         return Release({**inner.tensors, **tensors}, {**inner.settings, **settings, "statistics": self.statistics})
@@ -228,7 +226,8 @@ class Pipeline(Method[PipelineRecord]):
         if not self.method.features_may_change:
             raise MustRetrain(
                 f"{type(self.method).__name__} needs features that stay as they were, and their {self.statistics} "
-                "statistics changed with these rows. Declared public statistics (declare_public) would not."
+                "statistics changed with these rows. Declared public statistics (declare_public) would not; SISA can "
+                "fit them in each shard (learners.featured.Featured)."
             )
         return forms, after
 
@@ -303,12 +302,7 @@ class Pipeline(Method[PipelineRecord]):
             )
 
     def _forms(self, release: Release) -> tuple[Fitted, ...]:
-        forms: list[dict[str, Any]] = [{} for _ in self.features]
-        for name, value in {**release.tensors, **release.settings}.items():
-            if name.startswith(PREFIX):
-                place, _, key = name.removeprefix(PREFIX).partition("/")
-                forms[int(place)][key] = value
-        return tuple(forms)
+        return fitting.forms_in({**release.tensors, **release.settings}, len(self.features))
 
 
 def offers(method: Method[Any], protocol: type) -> bool:

@@ -16,22 +16,20 @@ from __future__ import annotations
 
 import inspect
 import math
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from expunge import keyed
 from expunge.errors import ExpungeError, InputError, NotConverged
 from expunge.keyed import Purpose
 from expunge.learners.differentiable import Differentiable
+from expunge.learners.draws import NoDraws, no_draws_of_python_or_numpy, torch_state
 from expunge.learners.inputs import in_key_order, numbers, target
 from expunge.learners.learner import Training, one_thread, schema_of, settings_of
 from expunge.method import Release
@@ -112,13 +110,11 @@ class Sgd(Differentiable):
                 single row. NotConverged: the weights are no longer finite.
         """
         epochs = self.epochs if epochs is None else epochs
-        torch_before, others_before = _global_generators()
-        trained = self._trained(training, rows, seed, purpose, epochs, nullcontext())
-        torch_after, others_after = _global_generators()
-        if others_before != others_after:
-            raise InputError(f"The module draws from a global generator of Python or numpy: {_NO_FUNCTION}")
-        if torch_before != torch_after:  # by a late batch of the module, or by another thread: every batch is watched
-            return self._trained(training, rows, seed, purpose, epochs, _NoDraws())  # type: ignore[no-untyped-call]
+        before = torch_state()
+        with no_draws_of_python_or_numpy():
+            trained = self._trained(training, rows, seed, purpose, epochs, nullcontext())
+        if torch_state() != before:  # by a late batch of the module, or by another thread: every batch is watched
+            return self._trained(training, rows, seed, purpose, epochs, NoDraws())  # type: ignore[no-untyped-call]
         return trained
 
     def _trained(
@@ -137,7 +133,7 @@ class Sgd(Differentiable):
         parameters = _placed(module, state)
         inputs = _inputs(module, table.columns, dtype)
         given = numbers("y", target(table), torch.int64 if rows.classes else dtype)
-        watched: AbstractContextManager[Any] = _NoDraws()  # type: ignore[no-untyped-call]
+        watched: AbstractContextManager[Any] = NoDraws()  # type: ignore[no-untyped-call]
         steps, last = training.steps, training.epochs + epochs
         with one_thread():
             for epoch in range(training.epochs, last):
@@ -314,33 +310,3 @@ def _scores(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     if scores.ndim != 2:
         raise InputError(f"The module gave scores of shape {tuple(scores.shape)}; (rows, outputs) was expected.")
     return scores
-
-
-def _global_generators() -> tuple[bytes, tuple[Any, ...]]:
-    """The states of torch's global generator, and of Python's and numpy's."""
-    name, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (it is looked at, not used)
-    return torch.get_rng_state().numpy().tobytes(), (random.getstate(), name, np.asarray(words).tobytes(), *rest)
-
-
-_NO_FUNCTION = (
-    "such draws are no function of the rows, and forgetting could not be exact. Set p=0, or take the layer out."
-)
-
-
-class _NoDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuses draws from torch's global generator. (Attention without dropout is tagged as one, and is none.)"""
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Pass the operation on.
-
-        Raises:
-            InputError: it draws.
-        """
-        del types
-        if torch.Tag.nondeterministic_seeded in function.tags and "scaled_dot_product" not in str(function):
-            raise InputError(
-                f"The module draws from torch's global generator ({function}; Dropout does): {_NO_FUNCTION}"
-            )
-        return function(*args, **(kwargs or {}))

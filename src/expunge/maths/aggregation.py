@@ -10,9 +10,23 @@ overrule a lead of one vote, and keeps log-probabilities finite.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+
+def combined(scores: Tensor, how: str, classes: bool, sizes: Sequence[int] | None = None) -> Tensor:
+    """The answer (m, K) of S models to (S, m, K) scores.
+
+    Args:
+        how: "majority", "mean" or "weighted". classes: whether the scores are log-probabilities; else values.
+        sizes: weights, one a model; default: all alike.
+    """
+    if how == "majority":
+        return majority(scores)
+    combine = mixture if classes else mean
+    return combine(scores, torch.tensor(sizes or [1] * len(scores), dtype=scores.dtype))
 
 
 def mean(scores: Tensor, weights: Tensor) -> Tensor:

@@ -14,13 +14,14 @@ Paper: the definition itself (Cao & Yang 2015)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from torch import Tensor
 
 from expunge.certificate import Exact
 from expunge.keyed import Purpose
+from expunge.learners.featured import assumptions_of
 from expunge.learners.learner import Learner, Training
 from expunge.learners.sgd import Sgd
 from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
@@ -84,7 +85,7 @@ class Retrain(Method[RetrainRecord]):
         check_step(retained, forgotten)
         check_size(record.size, retained, forgotten)
         if not len(forgotten):
-            return Forgetting(record, EXACT, {"rows_visited": 0})
+            return Forgetting(record, exact(self.learner), {"rows_visited": 0})
         return self._again(record, retained, noise)
 
     def extend(
@@ -97,7 +98,7 @@ class Retrain(Method[RetrainRecord]):
         """
         check_size(record.size, retained)
         if not len(added):
-            return Forgetting(record, EXACT, {"rows_visited": 0})
+            return Forgetting(record, exact(self.learner), {"rows_visited": 0})
         return self._again(record, retained.and_rows(added), noise)
 
     def adopt(self, weights: Mapping[str, Tensor], rows: Rows, *, seed: int, noise: NoiseKey) -> RetrainRecord:
@@ -120,4 +121,9 @@ class Retrain(Method[RetrainRecord]):
 
     def _again(self, record: RetrainRecord, rows: Rows, noise: NoiseKey) -> Forgetting[RetrainRecord]:
         again = self.learn(rows, seed=record.seed, noise=noise)
-        return Forgetting(again, EXACT, {"rows_visited": again.training.visits})
+        return Forgetting(again, exact(self.learner), {"rows_visited": again.training.visits})
+
+
+def exact(learner: Learner, *more: str) -> Exact:
+    """The certificate, with what it assumes of the learner's features, and `more`."""
+    return replace(EXACT, assumptions=(*EXACT.assumptions, *assumptions_of(learner), *more))

@@ -36,7 +36,7 @@ from expunge.keyed import Purpose
 from expunge.learners.learner import Learner, Training
 from expunge.learners.sgd import Sgd
 from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
-from expunge.methods.retrain import EXACT
+from expunge.methods.retrain import exact
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array
@@ -100,7 +100,7 @@ class Rewind(Method[RewindRecord]):
         check_step(retained, forgotten)
         check_size(record.size, retained, forgotten)
         if not len(forgotten):
-            return Forgetting(record, _promise(record), {})
+            return Forgetting(record, _promise(record, self.learner), {})
         return self._again(record, retained)
 
     def extend(self, record: RewindRecord, retained: Rows, added: Rows, *, noise: NoiseKey) -> Forgetting[RewindRecord]:
@@ -112,7 +112,7 @@ class Rewind(Method[RewindRecord]):
         del noise
         check_size(record.size, retained)
         if not len(added):
-            return Forgetting(record, _promise(record), {})
+            return Forgetting(record, _promise(record, self.learner), {})
         return self._again(record, retained.and_rows(added))
 
     def release(self, record: RewindRecord) -> Release:
@@ -126,7 +126,9 @@ class Rewind(Method[RewindRecord]):
     def _again(self, record: RewindRecord, rows: Rows) -> Forgetting[RewindRecord]:
         after = self._finished(record, rows)
         visits = after.training.visits - record.checkpoint.visits
-        return Forgetting(after, _promise(record), {"epochs": float(self.again), "rows_visited": float(visits)})
+        return Forgetting(
+            after, _promise(record, self.learner), {"epochs": float(self.again), "rows_visited": float(visits)}
+        )
 
     def _finished(self, record: RewindRecord, rows: Rows) -> RewindRecord:
         training = self.learner.train(
@@ -135,5 +137,5 @@ class Rewind(Method[RewindRecord]):
         return replace(record, size=len(rows), training=training)
 
 
-def _promise(record: RewindRecord) -> Certificate:
-    return UNCERTIFIED if record.checkpoint.epochs else EXACT
+def _promise(record: RewindRecord, learner: Learner) -> Certificate:
+    return UNCERTIFIED if record.checkpoint.epochs else exact(learner)

@@ -15,7 +15,8 @@ from expunge.audits.step import AuditSummary, Step
 from expunge.certificate import Certificate, Exact, may_stay
 from expunge.errors import MustRetrain, NotConverged, Refused
 from expunge.features import offers
-from expunge.features.pipeline import declared, learned_again
+from expunge.features.pipeline import learned_again
+from expunge.learners.featured import declared_by
 from expunge.method import Extends, Forgetting, Release
 from expunge.rows import Rows
 from expunge.vault.batches import Batch, must_relearn
@@ -114,7 +115,7 @@ def _learned_again(parts: Opened, batch: Batch, live: Any, rows: Rows, forgotten
     learned = parts.method.learn(rows, seed=parts.seed, noise=batch.noise)
     release = parts.method.release(learned)
     seconds = time.perf_counter() - start
-    exact = replace(LEARNED_AGAIN, assumptions=(*LEARNED_AGAIN.assumptions, *declared(parts.method)))
+    exact = replace(LEARNED_AGAIN, assumptions=(*LEARNED_AGAIN.assumptions, *declared_by(parts.method)))
     record_now, certificate = learned_again(parts.method, live, learned, forgotten, exact)
     return Outcome(record_now, release, certificate, {"seconds": seconds}, relearned=why, seconds=seconds)
 

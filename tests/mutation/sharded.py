@@ -1,0 +1,133 @@
+"""Planted bugs of sharded training: defects of the published SISA code, and what features, marks and costs rest on."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+SISA = "methods/sisa.py"
+PLACES = "tests/methods/test_sisa.py"
+SHARDS = "tests/methods/test_sisa_shards.py"
+FEATURED = "learners/featured.py"
+DEALING = "learners/dealing.py"
+SHARDING = "maths/sharding.py"
+COSTS = "tests/maths/test_sharding.py"
+
+PUBLISHED = (
+    Mutant(
+        "a second request may bring back the rows of the first",
+        SISA,
+        "        check_size(sum(record.sizes), *parts)\n",
+        "",
+        f"{PLACES}::test_wrong_requests_are_refused",
+    ),
+    Mutant(
+        "checkpoints of other hyperparameters are used",
+        SISA,
+        "(len(record.sizes), len(record.checkpoints[0]))) != (self.shards, self.slices):",
+        "(len(record.sizes), len(record.checkpoints[0]))) == (0, 0):",
+        f"{SHARDS}::test_a_record_of_other_shards_or_slices_is_refused",
+    ),
+    Mutant(
+        "Adam's moments are lost at the restore of a slice",
+        "learners/sgd.py",
+        "state = {name: tensor.clone() for name, tensor in training.tensors.items()}",
+        "state = {n: torch.zeros_like(t) if n == 'second' else t.clone() for n, t in training.tensors.items()}",
+        "tests/learners/test_sgd.py::test_training_in_two_calls_equals_training_in_one",
+    ),
+    Mutant(
+        "the last batch is empty",
+        "learners/sgd.py",
+        "for start in range(0, len(order), size)]",
+        "for start in range(0, len(order) + size, size)]",
+        "tests/learners/test_sgd.py::test_steps_equal_those_of_torch",
+    ),
+    Mutant(
+        "slices without an epoch",
+        SHARDING,
+        "tuple(max(1, after - before) for",
+        "tuple(after - before for",
+        f"{COSTS}::test_no_step_is_left_without_an_epoch",
+    ),
+    Mutant(
+        "an empty shard votes",
+        SISA,
+        "if size >= self.least_rows)",
+        "if size >= 0)",
+        f"{PLACES}::test_a_whole_shard_a_whole_slice_and_a_whole_class_leave",
+    ),
+)
+
+BY_THEMSELVES = (
+    Mutant(
+        "features are fitted anew in every step",
+        FEATURED,
+        "if FITTED in training.settings:",
+        "if FITTED in training.settings and training.epochs < 0:",
+        "tests/learners/test_featured.py::test_features_stay_those_of_the_first_rows",
+    ),
+    Mutant(
+        "numbers beyond the first rows are not cut",
+        FEATURED,
+        "-self.limit, self.limit)",
+        "-np.inf, np.inf)",
+        "tests/learners/test_featured.py::test_numbers_far_beyond_the_first_rows_are_cut",
+    ),
+    Mutant(
+        "what features assume is not told",
+        "methods/retrain.py",
+        "*assumptions_of(learner), *more)",
+        "*more)",
+        f"{SHARDS}::test_the_certificate_tells_what_features_and_marks_assume",
+    ),
+    Mutant(
+        "what marks assume is not told",
+        SISA,
+        "exact(self.learner, *dealing.assumptions)",
+        "exact(self.learner)",
+        f"{SHARDS}::test_the_certificate_tells_what_features_and_marks_assume",
+    ),
+    Mutant(
+        "marks are counted, not read",
+        DEALING,
+        "return np.asarray(column != 0)",
+        "return np.arange(len(column)) < (column != 0).sum()",
+        f"{SHARDS}::test_marked_rows_lie_in_their_own_shards_and_forget_bit_for_bit",
+    ),
+    Mutant(
+        "marked rows are spread over all shards",
+        DEALING,
+        "shards = np.where(self._prone(table), self.shards - self.prone_shards + apart, shards)",
+        "shards = np.where(self._prone(table), apart, shards)",
+        f"{SHARDS}::test_marked_rows_lie_in_their_own_shards_and_forget_bit_for_bit",
+    ),
+    Mutant(
+        "a step on too few rows trains all the same",
+        SISA,
+        "if len(rows) >= self.least_rows:",
+        "if len(rows):",
+        f"{SHARDS}::test_small_shards_do_not_vote_and_steps_on_few_rows_train_nothing",
+    ),
+    Mutant(
+        "a worker's draws are not watched",
+        "learners/draws.py",
+        "    if not alone:\n        sys.setprofile(watch)\n",
+        "",
+        "tests/learners/test_draws.py::test_a_draw_is_refused_wherever_it_trains",
+    ),
+    Mutant(
+        "the expected cost counts the rows that left",
+        SHARDING,
+        "        left -= leaving\n",
+        "",
+        f"{COSTS}::test_expected_costs_are_the_means_of_simulated_dealings",
+    ),
+    Mutant(
+        "the expected cost of slices is that of the shard",
+        SHARDING,
+        "_touched(r / (shards * slices), leaving)",
+        "_touched(1 / shards, leaving)",
+        f"{COSTS}::test_expected_costs_are_the_means_of_simulated_dealings",
+    ),
+)
+
+SHARDED = PUBLISHED + BY_THEMSELVES
