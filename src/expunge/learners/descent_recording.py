@@ -57,9 +57,12 @@ def recorded(learner: Descent, start: Training, rows: Rows, seed: int, purpose: 
     return Trajectory(start, recording.finished(), torch.tensor(counts)), w
 
 
-def new_recording(learner: Descent, dimension: int, name: str, identity: Callable[[], str]) -> Recording:
-    """Of one vector a step: in memory, or in the folder `name` of the one that was lent, if it is large."""
+def new_recording(learner: Descent, dimension: int, name: str, identity: Callable[[], str] | None = None) -> Recording:
+    """Of one vector a step: in memory, or in the folder `name` of the one that was lent, if it is large.
+
+    Without an identity it begins anew.
+    """
     folder = scratch.folder()
     if folder is None or learner.steps * dimension * learner.dtype.itemsize < ON_DISK_BYTES:
         return Recording(learner.steps, dimension, learner.dtype)
-    return Recording(learner.steps, dimension, learner.dtype, folder / name, identity())
+    return Recording(learner.steps, dimension, learner.dtype, folder / name, identity() if identity else None)

@@ -42,7 +42,7 @@ def followed(
     """
     w = learner.flat(old.start).clone()
     u, apart, counts = w.clone(), False, []
-    nothing, new = torch.zeros_like(w), new_recording(learner, len(w), "forget", str)
+    nothing, new = torch.zeros_like(w), new_recording(learner, len(w), "forget")
     exact = guarded = visited = 0
     with one_thread():
         for t, (g, before) in enumerate(zip(vectors(old.gradients), old.counts.tolist(), strict=True)):

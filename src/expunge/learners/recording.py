@@ -25,13 +25,14 @@ class Recording:
     """Appends vectors (d,) of `dtype`, `steps` of them; `finished` gives the chunks."""
 
     def __init__(
-        self, steps: int, dimension: int, dtype: torch.dtype, folder: Path | None = None, identity: str = ""
+        self, steps: int, dimension: int, dtype: torch.dtype, folder: Path | None = None, identity: str | None = None
     ) -> None:
-        """As the class says; with a folder, what an interrupted recording of this identity left is taken over."""
+        """As the class says; with a folder and an identity, what a killed recording of this identity left is its own."""
         self._steps, self._dimension, self._dtype, self._folder = steps, dimension, dtype, folder
         self._per_chunk = max(1, min(steps, CHUNK_BYTES // (dimension * dtype.itemsize)))
         self._chunks: list[Tensor] = []
         self._open: Tensor | None = None
+        self._places: tuple[Tensor, ...] = ()
         self._filled = 0
         if folder is not None:
             self._take_over(folder, identity)
@@ -50,7 +51,8 @@ class Recording:
         if self._open is None:
             rows = min(self._per_chunk, self._steps - self.done)
             self._open = torch.empty((rows, self._dimension), dtype=self._dtype)
-        self._open[self._filled].copy_(vector)
+            self._places = self._open.unbind()
+        self._places[self._filled].copy_(vector)
         self._filled += 1
         if self._filled == len(self._open):
             self._chunks.append(self._open if self._folder is None else self._written(self._folder, self._open))
@@ -62,14 +64,14 @@ class Recording:
             raise ValueError(f"{self.done} of {self._steps} steps were recorded.")
         return tuple(self._chunks)
 
-    def _take_over(self, folder: Path, identity: str) -> None:
+    def _take_over(self, folder: Path, identity: str | None) -> None:
         """Complete chunks of the same identity; everything else in the folder is removed."""
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / IDENTITY
-        if not note.exists() or note.read_text(encoding="utf-8") != identity:
+        if identity is None or not note.exists() or note.read_text(encoding="utf-8") != identity:
             for path in folder.iterdir():
                 path.unlink()
-            _write(note, identity.encode())
+            _write(note, (identity or "").encode())
         while self.done < self._steps:
             rows = min(self._per_chunk, self._steps - self.done)
             path = self._place(folder)

@@ -11,6 +11,7 @@ The penalty is kept apart: g has none, and the secant pairs have it, so that the
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 Vector = Tensor
@@ -18,7 +19,7 @@ Vector = Tensor
 
 def moved_mean(g: Vector, product: Vector, v: Vector, l2: float) -> Vector:
     """The old batch's mean gradient at the new weights, approximately, (d,)."""
-    return g + product - l2 * v
+    return torch.add(product, g).sub_(v, alpha=l2)
 
 
 def mean_without(mean: Vector, changed_sum: Vector, before: int, gone: int) -> Vector:
@@ -27,13 +28,14 @@ def mean_without(mean: Vector, changed_sum: Vector, before: int, gone: int) -> V
     Args:
         changed_sum: the sum over the rows that leave, or over those that join (then `gone` is negative).
     """
-    sign = 1.0 if gone > 0 else -1.0
-    return (before * mean - sign * changed_sum) / (before - gone)
+    if not before:
+        return changed_sum.double() / -gone
+    return torch.sub(mean, changed_sum, alpha=(1.0 if gone > 0 else -1.0) / before).mul_(before / (before - gone))
 
 
 def secant_change(mean: Vector, g: Vector, v: Vector, l2: float) -> Vector:
     """The y of the pair (v, y): how the gradient of F over the *whole* old batch changed along v, penalty included."""
-    return mean - g + l2 * v
+    return torch.sub(mean, g).add_(v, alpha=l2)
 
 
 def forcing(g: Vector, changed_sum: Vector, before: int, gone: int) -> float:

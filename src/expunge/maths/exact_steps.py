@@ -50,11 +50,10 @@ class ExactSteps:
                 force=FADING * self.force + force,
                 erred=self.erred + error * (step - self.last - 1) / 2,
             )
-        if not self.is_due(step):  # a step that the approximation was refused for does not shift the others
+        if step < self.burn_in or not self.is_due(step):  # a step forced by a refusal does not shift the others
             return told
-        if step >= self.burn_in:
-            told = replace(told, period=told.next_period())
-        return replace(told, due=step + told.period)
+        period = told.next_period()
+        return replace(told, period=period, due=step + period)
 
     def next_period(self) -> int:
         """Halved where the error is above the target, one longer where it is below half of it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 import torch
 from torch import Tensor
 
-from expunge.maths.compact_bfgs import CompactHessian, compact, curvature
+from expunge.maths.compact_bfgs import CompactHessian, Pair, compact, curvature
 
 
 class Secants:
@@ -17,25 +18,25 @@ class Secants:
     there. Neither is one longer than `lipschitz` ||v||, which no Hessian within that bound could give.
     """
 
-    def __init__(self, memory: int, floor: float, lipschitz: float = inf) -> None:
-        """`memory`: at least 1. `floor`, `lipschitz`: bounds of the curvature."""
-        self._memory, self._floor, self._lipschitz = memory, floor, lipschitz
+    def __init__(self, memory: int, *, floor: float, lipschitz: float = inf, conjugate: bool = True) -> None:
+        """`memory`: at least 1. `floor`, `lipschitz`: bounds of the curvature. `conjugate`: see `compact_bfgs`."""
+        self._pairs: deque[Pair] = deque(maxlen=memory)
+        self._floor, self._lipschitz, self._conjugate = floor, lipschitz, conjugate
         self._hessian: CompactHessian | None = None
-        self._trusted = False
         self.not_taken = 0
 
     def add(self, s: Tensor, y: Tensor) -> None:
-        """The next pair (s, y), each (d,) float64, s not zero."""
-        self._trusted = curvature((s, y)) > self._floor
-        if not self._trusted:
+        """The next pair (s, y), each (d,) float64."""
+        if not curvature((s, y)) > self._floor:
+            self._hessian = None
             self.not_taken += 1
             return
-        before = self._hessian.pairs if self._hessian else ()
-        self._hessian = compact((*before, (s, y))[-self._memory :])
+        self._pairs.append((s, y))
+        self._hessian = compact(tuple(self._pairs), conjugate=self._conjugate, floor=self._floor)
 
     def product(self, v: Tensor) -> Tensor | None:
         """B v, or None where it is refused."""
-        if not self._trusted or self._hessian is None:
+        if self._hessian is None:
             return None
         product = self._hessian.product(v)
         if self._lipschitz < inf and not bool(torch.linalg.vector_norm(product) <= self._lipschitz * v.norm()):

@@ -88,7 +88,8 @@ class DeltaGrad(Method[DeltaGradRecord]):
     learner: Descent = field(default_factory=Descent)
     period: int = 5
     burn_in: int = 10
-    memory: int = 2
+    memory: int = 4
+    conjugate: bool = True
     target_error: float | None = None
     curvature_floor: float = 1e-8
     lipschitz: float = inf
@@ -122,7 +123,7 @@ class DeltaGrad(Method[DeltaGradRecord]):
         start = self.learner.start(rows.schema, seed, PURPOSE)
         trajectory, w = recorded(self.learner, start, rows, seed, PURPOSE)
         weights, _ = self._ending().released(start, w, rows, noise)
-        return DeltaGradRecord(seed, len(rows), noise.release, 0, weights, trajectory)
+        return DeltaGradRecord(seed, len(rows), self._number(noise), 0, weights, trajectory)
 
     def forget(
         self, record: DeltaGradRecord, retained: Rows, forgotten: Rows, *, noise: NoiseKey
@@ -167,6 +168,9 @@ class DeltaGrad(Method[DeltaGradRecord]):
         budget = Budget(self.epsilon, self.delta, self.noise_std, self.max_epsilon)
         return NoisedDescent(self.learner, self.certificate, self.error_bound, budget, self.dense_limit)
 
+    def _number(self, noise: NoiseKey) -> int:
+        return 0 if self.certificate == "none" else noise.release  # without noise, releases have no number
+
     def _step(
         self, record: DeltaGradRecord, rows: Rows, changed: Rows, gone: int, noise: NoiseKey
     ) -> Forgetting[DeltaGradRecord]:
@@ -182,7 +186,9 @@ class DeltaGrad(Method[DeltaGradRecord]):
         trajectory, w, stats = followed(
             self.learner, record.trajectory, now, left, 1 if gone > 0 else -1,
             schedule=ExactSteps(self.burn_in, self.period, self.target_error), all_exact=self._all_exact,
-            secants=Secants(self.memory, self.curvature_floor, self.lipschitz),
+            secants=Secants(
+                self.memory, floor=self.curvature_floor, lipschitz=self.lipschitz, conjugate=self.conjugate
+            ),
         )  # fmt: skip
         weights, finishing = ending.released(start, w, rows, noise)
         promise: Certificate | Exact = EXACT
@@ -190,7 +196,7 @@ class DeltaGrad(Method[DeltaGradRecord]):
             error = stats["estimated_share"] * stats["moved"]
             promise = ending.promise(start, record.weights, noise.release, len(rows), changed, error, stats["moved"])
         requests = 0 if self._exact else record.requests + 1
-        after = DeltaGradRecord(record.seed, len(rows), noise.release, requests, weights, trajectory)
+        after = DeltaGradRecord(record.seed, len(rows), self._number(noise), requests, weights, trajectory)
         return Forgetting(after, promise, stats | finishing)
 
     @property
