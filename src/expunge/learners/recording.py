@@ -27,7 +27,7 @@ class Recording:
     def __init__(
         self, steps: int, dimension: int, dtype: torch.dtype, folder: Path | None = None, identity: str | None = None
     ) -> None:
-        """As the class says; with a folder and an identity, what a killed recording of this identity left is its own."""
+        """As the class says; with an identity, what a killed recording of the same one left in the folder is kept."""
         self._steps, self._dimension, self._dtype, self._folder = steps, dimension, dtype, folder
         self._per_chunk = max(1, min(steps, CHUNK_BYTES // (dimension * dtype.itemsize)))
         self._chunks: list[Tensor] = []

@@ -42,7 +42,6 @@ from math import inf
 from torch import Tensor
 
 from expunge.budget import Budget
-from expunge.certificate import Certificate, Exact
 from expunge.errors import InputError
 from expunge.keyed import Purpose
 from expunge.learners.descent import Descent
@@ -185,24 +184,19 @@ class DeltaGrad(Method[DeltaGradRecord]):
         now, left = (self.learner.gradients(start, part, record.seed, PURPOSE) for part in (rows, changed))
         trajectory, w, stats = followed(
             self.learner, record.trajectory, now, left, 1 if gone > 0 else -1,
-            schedule=ExactSteps(self.burn_in, self.period, self.target_error), all_exact=self._all_exact,
+            schedule=ExactSteps(self.burn_in, self.period, self.target_error), all_exact=self._exact,
             secants=Secants(
                 self.memory, floor=self.curvature_floor, lipschitz=self.lipschitz, conjugate=self.conjugate
             ),
         )  # fmt: skip
         weights, finishing = ending.released(start, w, rows, noise)
-        promise: Certificate | Exact = EXACT
-        if not self._exact:
-            error = stats["estimated_share"] * stats["moved"]
-            promise = ending.promise(start, record.weights, noise.release, len(rows), changed, error, stats["moved"])
-        requests = 0 if self._exact else record.requests + 1
+        error = stats["estimated_share"] * stats["moved"]
+        made = ending.promise(start, record.weights, noise.release, len(rows), changed, error, stats["moved"])
+        promise, requests = (EXACT, 0) if self._exact else (made, record.requests + 1)
         after = DeltaGradRecord(record.seed, len(rows), self._number(noise), requests, weights, trajectory)
         return Forgetting(after, promise, stats | finishing)
 
     @property
     def _exact(self) -> bool:
-        return self._all_exact and self.certificate == "none"
-
-    @property
-    def _all_exact(self) -> bool:
-        return self.period == 1 and self.target_error is None
+        """Whether every step is evaluated and nothing added: then forgetting is learning again."""
+        return self.period == 1 and self.target_error is None and self.certificate == "none"
