@@ -14,6 +14,7 @@ from expunge.features import Categorical, FrozenNetwork, Numeric, Pipeline
 from expunge.learners.convex import Convex
 from expunge.learners.featured import Featured
 from expunge.learners.learner import Learner
+from expunge.learners.descent import Descent
 from expunge.learners.scikit_learn import ScikitLearn
 from expunge.learners.sgd import Sgd
 from expunge.method import Method
@@ -21,6 +22,7 @@ from expunge.methods import (
     CertifiedDeep,
     CertifiedNewton,
     CertifiedRemoval,
+    DeltaGrad,
     DescentToDelete,
     DifferentialPrivacy,
     DiscriminantAnalysis,
@@ -129,6 +131,11 @@ def _descent(**settings: Any) -> DescentToDelete:
     return DescentToDelete(**({"l2": 0.5, "noise_std": 0.5, "row_norm": 8.0, "radius": 5.0} | settings))
 
 
+def _delta(**settings: Any) -> DeltaGrad:
+    learner = {"epochs": 30, "precision": "float64", **settings.pop("learner", {})}
+    return DeltaGrad(Descent(**learner), **settings)
+
+
 def _distributed(**settings: Any) -> DistributedDescent:
     shape = {"l2": 0.5, "noise_std": 0.5, "row_norm": 8.0, "radius": 5.0, "subsets": 4}
     return DistributedDescent(**(shape | settings))
@@ -209,6 +216,17 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "without a Hessian": lambda: (_removal(loss="one_vs_rest", dense_limit=1), blobs()),
         "objective": lambda: (_removal(noise_std=1e-2, perturbation="objective"), blobs(classes=2)),
         "raw table": lambda: (_raw(_removal()), persons()),
+    },
+    "delta_grad": {
+        "softmax": lambda: (_delta(), blobs()),
+        "batches": lambda: (_delta(learner={"batches": 3, "epochs": 12}), blobs()),
+        "logistic, float32": lambda: (_delta(learner={"loss": "logistic", "precision": "float32"}), blobs(classes=2)),
+        "squared": lambda: (_delta(learner={"loss": "squared"}, target_error=0.01), line()),
+        "every step exact": lambda: (_delta(learner={"epochs": 5, "batches": 3}, period=1), blobs()),
+        "network": lambda: (_delta(learner={"model": Mlp((5,)), "epochs": 16}), blobs()),
+        "measured": lambda: (_delta(learner={"l2": 1e-2}, certificate="measured", noise_std=0.05), blobs()),
+        "assumed": lambda: (_delta(certificate="assumed", error_bound=1e-3, noise_std=0.5), blobs()),
+        "raw table": lambda: (_raw(_delta()), persons()),
     },
     "descent_to_delete": {
         "softmax": lambda: (_descent(), blobs()),
