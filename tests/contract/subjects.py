@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from expunge.methods import (
     CertifiedDeep,
     CertifiedNewton,
     CertifiedRemoval,
+    DeepObliviate,
     DescentToDelete,
     DifferentialPrivacy,
     DistributedDescent,
@@ -80,6 +82,19 @@ def _sgd(**settings: Any) -> Sgd:
     return Sgd(
         **({"model": Mlp((5,)), "epochs": 4, "batch_size": 16, "learning_rate": 0.1, "momentum": 0.9} | settings)
     )
+
+
+def _one_persons(rows: Rows) -> Rows:
+    """The rows that the contract forgets belong to one person, hence lie in one block."""
+    own = {"row-3", "row-4", "row-17", "row-40"}
+    ids = rows.ids.tolist()
+    subjects = ["somebody" if name in own else f"of {name}" for name in ids]
+    return Rows.of({"x": rows.columns["x"]}, rows.y, ids=ids, subjects=subjects, classes=rows.classes)
+
+
+def _stitching(blocks: int = 24, **settings: Any) -> DeepObliviate:
+    """Stops at the first block where it can."""
+    return DeepObliviate(_sgd(**({"epochs": 2} | settings)), blocks=blocks, threshold=math.inf)
 
 
 def _deep(**settings: Any) -> CertifiedDeep:
@@ -166,6 +181,13 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "without a Hessian": lambda: (_removal(loss="one_vs_rest", dense_limit=1), blobs()),
         "objective": lambda: (_removal(noise_std=1e-2, perturbation="objective"), blobs(classes=2)),
         "raw table": lambda: (_raw(_removal()), persons()),
+    },
+    "deep_obliviate": {
+        "too few blocks to stop": lambda: (DeepObliviate(_sgd(epochs=1), blocks=3), blobs()),
+        "stitched": lambda: (_stitching(), _one_persons(blobs())),
+        "stitched, adam": lambda: (_stitching(optimiser="adam", learning_rate=0.01), _one_persons(blobs())),
+        "convex": lambda: (DeepObliviate(Convex(), blocks=2), blobs()),
+        "raw table": lambda: (_raw(_stitching(blocks=30)), persons()),
     },
     "descent_to_delete": {
         "softmax": lambda: (_descent(), blobs()),
