@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 
 from expunge.features import Categorical, FrozenNetwork, Numeric, Pipeline
 from expunge.learners.convex import Convex
+from expunge.learners.descent import Descent
 from expunge.learners.featured import Featured
 from expunge.learners.learner import Learner
-from expunge.learners.descent import Descent
 from expunge.learners.scikit_learn import ScikitLearn
 from expunge.learners.sgd import Sgd
 from expunge.method import Method
@@ -22,6 +23,7 @@ from expunge.methods import (
     CertifiedDeep,
     CertifiedNewton,
     CertifiedRemoval,
+    DeepObliviate,
     DeltaGrad,
     DescentToDelete,
     DifferentialPrivacy,
@@ -121,6 +123,19 @@ def _sgd(**settings: Any) -> Sgd:
     return Sgd(
         **({"model": Mlp((5,)), "epochs": 4, "batch_size": 16, "learning_rate": 0.1, "momentum": 0.9} | settings)
     )
+
+
+def _one_persons(rows: Rows) -> Rows:
+    """The rows that the contract forgets belong to one person, hence lie in one block."""
+    own = {"row-3", "row-4", "row-17", "row-40"}
+    ids = rows.ids.tolist()
+    subjects = ["somebody" if name in own else f"of {name}" for name in ids]
+    return Rows.of({"x": rows.columns["x"]}, rows.y, ids=ids, subjects=subjects, classes=rows.classes)
+
+
+def _stitching(blocks: int = 24, **settings: Any) -> DeepObliviate:
+    """Stops at the first block where it can."""
+    return DeepObliviate(_sgd(**({"epochs": 2} | settings)), blocks=blocks, threshold=math.inf)
 
 
 def _deep(**settings: Any) -> CertifiedDeep:
@@ -227,6 +242,13 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "measured": lambda: (_delta(learner={"l2": 1e-2}, certificate="measured", noise_std=0.05), blobs()),
         "assumed": lambda: (_delta(certificate="assumed", error_bound=1e-3, noise_std=0.5), blobs()),
         "raw table": lambda: (_raw(_delta()), persons()),
+    },
+    "deep_obliviate": {
+        "too few blocks to stop": lambda: (DeepObliviate(_sgd(epochs=1), blocks=3), blobs()),
+        "stitched": lambda: (_stitching(), _one_persons(blobs())),
+        "stitched, adam": lambda: (_stitching(optimiser="adam", learning_rate=0.01), _one_persons(blobs())),
+        "convex": lambda: (DeepObliviate(Convex(), blocks=2), blobs()),
+        "raw table": lambda: (_raw(_stitching(blocks=30)), persons()),
     },
     "descent_to_delete": {
         "softmax": lambda: (_descent(), blobs()),

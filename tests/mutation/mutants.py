@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .clustering import CLUSTERING
+from .deep_obliviate import DEEP_OBLIVIATE
 from .exact_classics import EXACT_CLASSICS
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
@@ -295,4 +296,4 @@ VAULT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING + SHARDED
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING + SHARDED + DEEP_OBLIVIATE

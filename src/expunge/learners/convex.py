@@ -133,6 +133,10 @@ class Convex(Differentiable):
         weights = w.detach().view(len(training.tensors["bias"]), -1)
         return replace(training, tensors={"weight": weights[:, :-1].clone(), "bias": weights[:, -1].clone()})
 
+    def shifted(self, training: Training, by: Tensor) -> Training:
+        """The weights moved by `by`: there is nothing else."""
+        return self.moved(training, self.flat(training) + by)
+
     def _sizes(self, schema: Schema) -> tuple[int, int]:
         inputs, outputs = inputs_and_outputs(schema)
         return inputs, 1 if self.loss == "logistic" else outputs

@@ -24,3 +24,7 @@ class Differentiable(Learner):
     @abstractmethod
     def moved(self, training: Training, w: Tensor) -> Training:
         """The same training at weights `w` (d,), as if it had begun there: no moments."""
+
+    @abstractmethod
+    def shifted(self, training: Training, by: Tensor) -> Training:
+        """The same training with `by` (d,) added to its weights; moments, buffers and counters stay as they are."""

@@ -210,6 +210,11 @@ class Sgd(Differentiable):
         others = {name: part if name.startswith(BUFFER) else torch.zeros_like(part) for name, part in given.items()}
         return replace(training, tensors={**others, "weights": w.detach().to(DTYPES[self.precision])}, steps=0)
 
+    def shifted(self, training: Training, by: Tensor) -> Training:
+        """The weights moved by `by`, in float64 and then rounded; everything else as it was."""
+        weights = (self.flat(training) + by).to(DTYPES[self.precision])
+        return replace(training, tensors={**training.tensors, "weights": weights})
+
     def _module(self, schema: Schema) -> nn.Module:
         outputs = 1 if self.loss == "logistic" else None
         return self.model.build(schema, outputs).to(DTYPES[self.precision])

@@ -3,6 +3,7 @@
 from expunge.methods.certified_deep import CertifiedDeep
 from expunge.methods.certified_newton import CertifiedNewton
 from expunge.methods.certified_removal import CertifiedRemoval
+from expunge.methods.deep_obliviate import DeepObliviate
 from expunge.methods.delta_grad import DeltaGrad
 from expunge.methods.descent_to_delete import DescentToDelete
 from expunge.methods.differential_privacy import DifferentialPrivacy
@@ -28,6 +29,7 @@ __all__ = [
     "CertifiedDeep",
     "CertifiedNewton",
     "CertifiedRemoval",
+    "DeepObliviate",
     "DeltaGrad",
     "DescentToDelete",
     "DifferentialPrivacy",
