@@ -157,6 +157,10 @@ class Descent(Differentiable):
         """The same model at other weights."""
         return self._kind().moved(training, w)
 
+    def shifted(self, training: Training, by: Tensor) -> Training:
+        """The same training with `by` added to its weights."""
+        return self._kind().shifted(training, by)
+
     def _kind(self) -> Convex | Sgd:
         """The learner with the same model, for everything but training."""
         if isinstance(self.model, Linear):
