@@ -127,6 +127,7 @@ def test_exact_numbers_multiply_exactly_and_broadcast(rows) -> None:
     assert all(value >= 0 for value in spread)
     outer = sums[:, None] * sums[None, :]
     assert fractions(outer) == [a * b for a in fractions(sums) for b in fractions(sums)]
+    assert record.digest(ExactSums.of(x).transposed_times(ExactSums.of(x))) == record.digest(exact_sums.gram(x))
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=5))
