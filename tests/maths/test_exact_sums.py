@@ -88,7 +88,7 @@ def test_quotients_are_rounded_once(rows, count) -> None:
         assert exact.over(count).tolist() == expected
 
 
-@given(st.integers(-(2**200), 2**200), st.integers(-1200, 900))
+@given(st.integers(-(2**200), 2**200) | st.integers(-(2**59), 2**59), st.integers(-1200, 900))
 def test_rounding_is_to_the_nearest_even_also_of_subnormal_numbers(number, power) -> None:
     value = Fraction(number) * Fraction(2) ** power
     digits, rest = [], number  # any digits will do: `_canonical` carries them

@@ -17,7 +17,7 @@ _MASK = (1 << BASE_BITS) - 1
 
 
 def nearest_of_few(wide: Ints, exponent: int) -> NDArray[np.float64]:
-    """Signed digits, at most `FEW_DIGITS`, in normal units of 2^exponent: converting an int64 rounds to nearest even."""
+    """Signed digits, at most `FEW_DIGITS`, in normal units of 2^exponent: an int64 is converted to the nearest even."""
     total = np.zeros(wide.shape[1:], dtype=np.int64)
     for digit in wide[::-1]:
         total = (total << BASE_BITS) + digit
