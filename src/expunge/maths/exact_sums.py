@@ -257,21 +257,22 @@ def _summed(x: ArrayLike, groups: Ints | None, count: int, power: int) -> ExactS
         parts = list(_slices(flat[start : start + size]))
         for k, (place, rows, digits) in enumerate(parts):
             if power == 1:
-                found.add(place, _by_group(digits, rows, codes, count))
+                found.add(place, _by_group(digits, None, rows, codes, count))
                 continue
-            found.add(2 * place, _by_group(digits * digits, rows, codes, count))
-            for finer, finer_rows, finer_digits in parts[k + 1 :]:
-                both = digits[np.searchsorted(rows, finer_rows)] * finer_digits
-                found.add(place + finer, 2 * _by_group(both, finer_rows, codes, count).astype(np.int64))
+            found.add(2 * place, _by_group(digits, digits, rows, codes, count))
+            for finer, finer_rows, others in parts[k + 1 :]:
+                mine = digits if len(rows) == len(finer_rows) else digits[np.searchsorted(rows, finer_rows)]
+                found.add(place + finer, 2 * _by_group(mine, others, finer_rows, codes, count).astype(np.int64))
     exact = found.exact()
     shaped = exact.digits.reshape(len(exact.digits), *(() if groups is None else (count,)), *shape)
     return ExactSums(shaped, exact.place)
 
 
-def _by_group(numbers: Floats, rows: Ints, codes: Ints | None, count: int) -> Floats:
-    """Sums (count, p) of integers (m, p) that stand for these rows of a chunk; every partial sum is below 2^53."""
+def _by_group(digits: Floats, times: Floats | None, rows: Ints, codes: Ints | None, count: int) -> Floats:
+    """Sums (count, p) of digits (m, p), or of their products, of these rows of a chunk; all partial sums below 2^53."""
     if codes is None:
-        return np.asarray(numbers.sum(0, keepdims=True))
+        return np.asarray(digits.sum(0) if times is None else np.einsum("ij,ij->j", digits, times))[None]
+    numbers = digits if times is None else digits * times
     if len(rows) < _FEW:
         found = np.zeros((count, numbers.shape[1]))
         np.add.at(found, codes[rows], numbers)
@@ -309,7 +310,7 @@ def _scaled(x: Floats, power: int) -> Floats:
 
 def _product(left: Slice, right: Slice) -> Floats:
     """`left' right` over the rows of both."""
-    if len(left[1]) == len(right[1]) and np.array_equal(left[1], right[1]):
+    if len(left[1]) == len(right[1]) and (left[1] is right[1] or np.array_equal(left[1], right[1])):
         return left[2].T @ right[2]
     _, mine, theirs = np.intersect1d(left[1], right[1], assume_unique=True, return_indices=True)
     return left[2][mine].T @ right[2][theirs]
