@@ -118,10 +118,10 @@ EXACT_CLASSICS = (
         f"{DISCRIMINANT_TEST}::test_a_class_whose_last_row_leaves_is_as_one_that_never_was[each]",
     ),
     Mutant(
-        "quotients of a pooled covariance are cut off too early",
+        "remainders of rounded class means are dropped",
         "maths/discriminants.py",
-        ".divided(each[label])",
-        ".divided(each[label], 0)",
+        "(within.rounded() - rest.T @ (rest / each[:, None]))",
+        "within.rounded()",
         f"{DISCRIMINANT_TEST}::test_columns_far_from_zero_lose_no_digit",
     ),
     Mutant(

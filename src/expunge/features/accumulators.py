@@ -36,11 +36,21 @@ class Moments:
     @classmethod
     def of(cls, values: Array) -> Moments:
         """The accumulator of `values` (n,), finite or NaN."""
+        return cls.of_columns(np.asarray(values)[:, None])[0]
+
+    @classmethod
+    def of_columns(cls, values: Array) -> tuple[Moments, ...]:
+        """The accumulators of the columns of `values` (n, p), finite or NaN."""
         numbers = np.asarray(values, dtype=np.float64)
-        present = numbers[~np.isnan(numbers)]
-        (total,) = exact_sums.sums(present).integers(-UNIT)
-        (squares,) = exact_sums.squares(present).integers(-2 * UNIT)
-        return cls(len(present), len(numbers) - len(present), total, squares)
+        missing = np.isnan(numbers)
+        present = np.where(missing, 0.0, numbers)
+        totals = exact_sums.sums(present).integers(-UNIT)
+        squares = exact_sums.squares(present).integers(-2 * UNIT)
+        absent = missing.sum(0).tolist()
+        return tuple(
+            cls(len(numbers) - gone, gone, total, square)
+            for gone, total, square in zip(absent, totals, squares, strict=True)
+        )
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(

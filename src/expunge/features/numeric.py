@@ -98,7 +98,7 @@ class Numeric(Feature):
         numbers, widths = self._numbers(columns)
         if self.statistics == "noised":
             numbers = self._within_bounds(numbers, widths)
-        return tuple(Moments.of(numbers[:, place]) for place in range(numbers.shape[1]))
+        return Moments.of_columns(numbers)
 
     def fit(self, state: State, noise: NoiseKey | None, purpose: str) -> Fitted:
         """`centre` and `scale`, float64 tensors: one a number, or one a column where they are declared so."""

@@ -11,7 +11,18 @@ Ints = NDArray[np.int64]
 
 UNIT = 1074  # the smallest positive float64 is 2^-1074
 BASE_BITS = 20
+FEW_DIGITS = 3  # that fit into an int64
+SMALLEST_NORMAL = -1022  # exponent
 _MASK = (1 << BASE_BITS) - 1
+
+
+def nearest_of_few(wide: Ints, exponent: int) -> NDArray[np.float64]:
+    """Signed digits, at most `FEW_DIGITS`, in normal units of 2^exponent: an int64 is converted to the nearest even."""
+    total = np.zeros(wide.shape[1:], dtype=np.int64)
+    for digit in wide[::-1]:
+        total = (total << BASE_BITS) + digit
+    with np.errstate(over="ignore"):
+        return _finite(np.ldexp(total.astype(np.float64), exponent))
 
 
 def magnitude(wide: Ints) -> tuple[Ints, NDArray[np.bool_]]:
@@ -50,7 +61,10 @@ def nearest(digits: Ints, exponent: int, negative: NDArray[np.bool_], below: NDA
         found = np.where(
             tiny, np.ldexp(kept.astype(np.float64), -UNIT), np.ldexp(word.astype(np.float64), np.where(tiny, 0, unit))
         )
-    if np.isinf(found).any():
+    return _finite(np.where(negative.reshape(-1), -found, found)).reshape(shape)
+
+
+def _finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    if np.isinf(numbers).any():
         raise InputError("A sum is beyond the largest float64: scale the columns down (features.Numeric does).")
-    signed: NDArray[np.float64] = np.where(negative.reshape(-1), -found, found)
-    return signed.reshape(shape)
+    return numbers

@@ -15,19 +15,20 @@ Ints = NDArray[np.int64]
 def covariances(counts: Ints, sums: ExactSums, products: ExactSums) -> Tensor:
     """One pooled covariance (1, p, p), divided by n, of `products` (1, p, p); of (K, p, p), one each, by n_c.
 
-    `sum x x' - sum_c s_c s_c' / n_c` is formed in integers (the quotients are cut off 140 bits below the last of the
-    products) before it is rounded. A class of one row has the covariance 0.
+    `n_c sum x x' - s_c s_c'` is formed in integers. For the pooled one, with rounded means m_c and exact remainders
+    r_c = s_c - n_c m_c, `s_c s_c' / n_c = m_c s_c' + r_c m_c' + r_c r_c' / n_c`, of which only the last term, itself of
+    the size of a rounding error, is rounded. A class of one row has the covariance 0.
     """
     each = np.maximum(counts, 1)
     if len(counts) == products.shape[0]:
         n = ExactSums.of(each[:, None, None])
         within = n * products - sums[:, :, None] * sums[:, None, :]
         return torch.tensor(within.rounded() / each[:, None, None] / each[:, None, None])
-    within = products[0]
-    for label in np.flatnonzero(counts):
-        total = sums[label]
-        within = within - (total[:, None] * total[None, :]).divided(each[label])
-    return torch.tensor(within.rounded() / counts.sum())[None]
+    rounded = ExactSums.of(sums.over(each[:, None]))
+    remainders = sums - ExactSums.of(each[:, None]) * rounded
+    within = products[0] - rounded.transposed_times(sums) - remainders.transposed_times(rounded)
+    rest = remainders.rounded()
+    return torch.tensor((within.rounded() - rest.T @ (rest / each[:, None])) / counts.sum())[None]
 
 
 def scales(counts: Ints, sums: ExactSums, products: ExactSums) -> Tensor:

@@ -28,7 +28,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from expunge.errors import InputError
-from expunge.maths.correct_rounding import BASE_BITS, magnitude, nearest
+from expunge.maths.correct_rounding import (
+    BASE_BITS,
+    FEW_DIGITS,
+    SMALLEST_NORMAL,
+    magnitude,
+    nearest,
+    nearest_of_few,
+)
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -94,6 +101,21 @@ class ExactSums:
                 out[k + j] += digit * another  # at most 220 places of 2^38: far from 2^63
         return _canonical(out, self.place + other.place)
 
+    def transposed_times(self, other: ExactSums) -> ExactSums:
+        """`sum_k a_k b_k'`, (p, q), of a (K, p) and b (K, q).
+
+        Raises:
+            ValueError: K is above 2^14: float64 would round the products of digits.
+        """
+        if self.shape[0] > 1 << 14:
+            raise ValueError(f"At most 2^14 rows of exact sums can be multiplied; {self.shape[0]} were given.")
+        found = _Collected((*self.shape[1:], *other.shape[1:]))
+        theirs = other.digits.numpy().astype(np.float64)
+        for k, mine in enumerate(self.digits.numpy().astype(np.float64)):
+            for j, digits in enumerate(theirs):
+                found.add(self.place + other.place + k + j, mine.T @ digits)
+        return found.exact()
+
     def __getitem__(self, where: Any) -> ExactSums:
         """Some of the numbers, as numpy would index an array of them."""
         return _canonical(_wide(self)[(slice(None), *(where if isinstance(where, tuple) else (where,)))], self.place)
@@ -108,8 +130,11 @@ class ExactSums:
         Raises:
             InputError: a number is beyond the largest float64.
         """
+        exponent = BASE_BITS * self.place
+        if len(self.digits) <= FEW_DIGITS and exponent >= SMALLEST_NORMAL:
+            return nearest_of_few(_wide(self), exponent)
         digits, negative = magnitude(_wide(self))
-        return nearest(digits, BASE_BITS * self.place, negative, np.zeros(self.shape, dtype=bool))
+        return nearest(digits, exponent, negative, np.zeros(self.shape, dtype=bool))
 
     def over(self, counts: ArrayLike) -> Floats:
         """The quotients by positive integers (which broadcast), each correctly rounded: means, for instance.
@@ -117,18 +142,18 @@ class ExactSums:
         Raises:
             InputError: a quotient is beyond the largest float64. ValueError: a count is not in 1..2^42 - 1.
         """
-        places = 7  # below the last one: three for the divisor's bits, four for those of the quotient
-        quotient, negative, more = self._quotient(counts, places)
-        return nearest(quotient, BASE_BITS * (self.place - places), negative, more)
-
-    def divided(self, counts: ArrayLike, places: int = 7) -> ExactSums:
-        """The quotients by positive integers (which broadcast), cut off `places` digits below the last one.
-
-        Raises:
-            ValueError: a count is not in 1..2^42 - 1.
-        """
-        quotient, negative, _ = self._quotient(counts, places)
-        return _canonical(np.where(negative, -quotient, quotient), self.place - places)
+        divisor = np.asarray(counts, dtype=np.int64)
+        if divisor.size and not (divisor.min() >= 1 and divisor.max() < _LARGEST_DIVISOR):
+            raise ValueError("Exact sums are divided by counts from 1 to 2^42 - 1.")
+        shape = np.broadcast_shapes(self.shape, divisor.shape)
+        digits, negative = magnitude(_wide(self))
+        extra = 7  # places below the last one: three for the divisor's bits, four for those of the quotient
+        quotient = np.zeros((len(digits) + extra, *shape), dtype=np.int64)
+        rest = np.zeros(shape, dtype=np.int64)
+        for k in range(len(quotient) - 1, -1, -1):
+            rest = (rest << BASE_BITS) + (digits[k - extra] if k >= extra else 0)
+            quotient[k], rest = rest // divisor, rest % divisor
+        return nearest(quotient, BASE_BITS * (self.place - extra), np.broadcast_to(negative, shape), rest > 0)
 
     def integers(self, unit: int) -> list[int]:
         """The numbers, flattened, as Python integers in units of 2^unit, of which they must be multiples."""
@@ -138,20 +163,6 @@ class ExactSums:
             totals = [(total << BASE_BITS) + digit for total, digit in zip(totals, digits[k].tolist(), strict=True)]
         shift = BASE_BITS * self.place - unit
         return [total << shift if shift >= 0 else total >> -shift for total in totals]
-
-    def _quotient(self, counts: ArrayLike, places: int) -> tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Digits of the absolute quotients, `places` of them below the last one; the signs; whether more follow."""
-        divisor = np.asarray(counts, dtype=np.int64)
-        if divisor.size and not (divisor.min() >= 1 and divisor.max() < _LARGEST_DIVISOR):
-            raise ValueError("Exact sums are divided by counts from 1 to 2^42 - 1.")
-        shape = np.broadcast_shapes(self.shape, divisor.shape)
-        digits, negative = magnitude(_wide(self))
-        quotient = np.zeros((len(digits) + places, *shape), dtype=np.int64)
-        rest = np.zeros(shape, dtype=np.int64)
-        for k in range(len(quotient) - 1, -1, -1):
-            rest = (rest << BASE_BITS) + (digits[k - places] if k >= places else 0)
-            quotient[k], rest = rest // divisor, rest % divisor
-        return quotient, np.broadcast_to(negative, shape), rest > 0
 
 
 def sums(x: ArrayLike, groups: Ints | None = None, count: int = 1) -> ExactSums:
@@ -246,21 +257,22 @@ def _summed(x: ArrayLike, groups: Ints | None, count: int, power: int) -> ExactS
         parts = list(_slices(flat[start : start + size]))
         for k, (place, rows, digits) in enumerate(parts):
             if power == 1:
-                found.add(place, _by_group(digits, rows, codes, count))
+                found.add(place, _by_group(digits, None, rows, codes, count))
                 continue
-            found.add(2 * place, _by_group(digits * digits, rows, codes, count))
-            for finer, finer_rows, finer_digits in parts[k + 1 :]:
-                both = digits[np.searchsorted(rows, finer_rows)] * finer_digits
-                found.add(place + finer, 2 * _by_group(both, finer_rows, codes, count).astype(np.int64))
+            found.add(2 * place, _by_group(digits, digits, rows, codes, count))
+            for finer, finer_rows, others in parts[k + 1 :]:
+                mine = digits if len(rows) == len(finer_rows) else digits[np.searchsorted(rows, finer_rows)]
+                found.add(place + finer, 2 * _by_group(mine, others, finer_rows, codes, count).astype(np.int64))
     exact = found.exact()
     shaped = exact.digits.reshape(len(exact.digits), *(() if groups is None else (count,)), *shape)
     return ExactSums(shaped, exact.place)
 
 
-def _by_group(numbers: Floats, rows: Ints, codes: Ints | None, count: int) -> Floats:
-    """Sums (count, p) of integers (m, p) that stand for these rows of a chunk; every partial sum is below 2^53."""
+def _by_group(digits: Floats, times: Floats | None, rows: Ints, codes: Ints | None, count: int) -> Floats:
+    """Sums (count, p) of digits (m, p), or of their products, of these rows of a chunk; all partial sums below 2^53."""
     if codes is None:
-        return np.asarray(numbers.sum(0, keepdims=True))
+        return np.asarray(digits.sum(0) if times is None else np.einsum("ij,ij->j", digits, times))[None]
+    numbers = digits if times is None else digits * times
     if len(rows) < _FEW:
         found = np.zeros((count, numbers.shape[1]))
         np.add.at(found, codes[rows], numbers)
@@ -286,14 +298,19 @@ def _slices(x: Floats) -> Iterator[Slice]:
         if not left.all():
             rows, rest = rows[left], rest[left]
         place = (math.frexp(np.abs(rest).max())[1] - 1) // BASE_BITS
-        digits = np.trunc(np.ldexp(rest, -BASE_BITS * place))
+        digits = np.trunc(_scaled(rest, -BASE_BITS * place))
         yield place, rows, digits
-        rest = rest - np.ldexp(digits, BASE_BITS * place)  # exact: both are multiples of the last bit of `rest`
+        rest = rest - _scaled(digits, BASE_BITS * place)  # exact: both are multiples of the last bit of `rest`
+
+
+def _scaled(x: Floats, power: int) -> Floats:
+    """`x 2^power`; a product is quicker than ldexp, and as exact where 2^power and what matters of it are normal."""
+    return x * 2.0**power if abs(power) < 900 else np.ldexp(x, power)
 
 
 def _product(left: Slice, right: Slice) -> Floats:
     """`left' right` over the rows of both."""
-    if len(left[1]) == len(right[1]) and np.array_equal(left[1], right[1]):
+    if len(left[1]) == len(right[1]) and (left[1] is right[1] or np.array_equal(left[1], right[1])):
         return left[2].T @ right[2]
     _, mine, theirs = np.intersect1d(left[1], right[1], assume_unique=True, return_indices=True)
     return left[2][mine].T @ right[2][theirs]
