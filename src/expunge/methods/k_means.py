@@ -87,7 +87,7 @@ class KMeans(Method[KMeansRecord]):
     needs_target: ClassVar[bool] = False
     clusters: int = 8
     steps: int = 10
-    lattice: float | None = 0.05
+    lattice: float | None = 0.2
     gamma: float = 0.2
     width: int = 1
     depth: int = 1
@@ -100,7 +100,7 @@ class KMeans(Method[KMeansRecord]):
             raise InputError(f"lattice={self.lattice} was given; a positive side, or None for none, was expected.")
         if not 0 <= self.gamma <= 1:
             raise InputError(f"gamma={self.gamma} was given; a share from 0 to 1 was expected.")
-        if self._leaves > 2**20:
+        if self._leaves > 2**16:
             raise InputError(f"width={self.width} and depth={self.depth} make {self._leaves} leaves: take fewer.")
 
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> KMeansRecord:
