@@ -178,10 +178,10 @@ class KMeans(Method[KMeansRecord]):
         steps = visits = started = 0
         for leaf, points in dealt(rows, record.seed, self._leaves, unfinished).items():
             before = leaves[leaf]
-            run = self._problem(record.seed, self._levels, leaf, points.x.shape[1]).finished(before, points)
+            run, passes = self._problem(record.seed, self._levels, leaf, points.x.shape[1]).finished(before, points)
             leaves[leaf] = run if self.lattice else run.only(slice(-1, None))
-            again, chosen = self.steps - len(before), 0 if len(before.keys) else len(run.keys)
-            steps, visits, started = steps + again, visits + len(points) * (again + chosen), started + (chosen > 0)
+            steps, visits = steps + self.steps - len(before), visits + len(points) * passes
+            started += not len(before.keys)
         stats = {"rows_visited": visits, "leaves_touched": len(touched), "leaves_run_again": len(unfinished)}
         stats |= {"steps_run_again": steps, "started_again": started}
         tree = Tree(self.width, self._levels, partial(self._problem, record.seed))
