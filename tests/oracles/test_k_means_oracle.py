@@ -88,7 +88,7 @@ def test_the_root_clusters_the_leaves_centroids_by_their_sizes() -> None:
     points = np.concatenate([leaf.centroids[-1].numpy() for leaf in record.leaves])
     sizes = np.concatenate([leaf.partition.sizes[-1].numpy() for leaf in record.leaves]).astype(np.float64)
     assert sizes.min() > 0
-    root = method._problem(1, 0, 0, 3).finished(NOTHING, Points(points, sizes, np.arange(12, dtype=np.uint64)))
+    root, _ = method._problem(1, 0, 0, 3).finished(NOTHING, Points(points, sizes, np.arange(12, dtype=np.uint64)))
     assert sizes.sum() == int(record.above[0][0].sizes.sum()) == 300
     np.testing.assert_allclose(found, lloyd(points, root.initial.numpy(), 7, sizes), rtol=1e-12)
 

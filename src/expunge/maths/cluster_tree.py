@@ -52,4 +52,4 @@ class Tree:
             keys = (child * problem.clusters + held).astype(np.uint64)
             weights = clusters.sizes.numpy()[held].astype(np.float64)
             parts.append(Points(clusters.centroids.numpy()[held], weights, keys))
-        return Clusters.of(problem.finished(NOTHING, Points.joined(parts)))
+        return Clusters.of(problem.finished(NOTHING, Points.joined(parts))[0])

@@ -102,10 +102,12 @@ class Problem:
     phases: Floats
     uniforms: Callable[[int, Keys], Floats]
 
-    def finished(self, run: Run, points: Points) -> Run:
-        """The run with what it lacks, on all its points: initial centres, if there are none, and steps."""
+    def finished(self, run: Run, points: Points) -> tuple[Run, int]:
+        """The run with what it lacks, initial centres and steps, on all its points; and the passes over them."""
+        passes = 0
         if not len(run.keys):
             run = self._started(points)
+            passes = len(run.keys)
         partitions, centroids, codes = [run.partition], [*run.centroids.numpy()[:, None]], None
         for step in range(len(run), len(self.phases)):
             before = centroids[-1] if centroids else run.initial.numpy()[None]
@@ -116,9 +118,13 @@ class Problem:
                 partition = moved(points.x, points.weights, partitions[-1], codes, now)
             partitions.append(partition)
             centroids.append(self._centroids(slice(step, step + 1), partition, before))
-            codes = now
+            codes, passes = now, passes + 1
+            if self.side is None and np.array_equal(centroids[-1], before):  # a fixed point: so ends every later step
+                left = len(self.phases) - step - 1
+                partitions, centroids = partitions + [partition] * left, centroids + [centroids[-1]] * left
+                break
         whole = torch.from_numpy(np.concatenate(centroids))
-        return replace(run, partition=Partition.joined(partitions), centroids=whole)
+        return replace(run, partition=Partition.joined(partitions), centroids=whole), passes
 
     def changed(self, run: Run, points: Points, sign: int) -> Run:
         """The run after `points` came (1) or left (-1), as far as it can be told from them alone.

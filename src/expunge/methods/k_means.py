@@ -87,7 +87,7 @@ class KMeans(Method[KMeansRecord]):
     needs_target: ClassVar[bool] = False
     clusters: int = 8
     steps: int = 10
-    lattice: float | None = 0.05
+    lattice: float | None = 0.2
     gamma: float = 0.2
     width: int = 1
     depth: int = 1
@@ -100,7 +100,7 @@ class KMeans(Method[KMeansRecord]):
             raise InputError(f"lattice={self.lattice} was given; a positive side, or None for none, was expected.")
         if not 0 <= self.gamma <= 1:
             raise InputError(f"gamma={self.gamma} was given; a share from 0 to 1 was expected.")
-        if self._leaves > 2**20:
+        if self._leaves > 2**16:
             raise InputError(f"width={self.width} and depth={self.depth} make {self._leaves} leaves: take fewer.")
 
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> KMeansRecord:
@@ -178,10 +178,10 @@ class KMeans(Method[KMeansRecord]):
         steps = visits = started = 0
         for leaf, points in dealt(rows, record.seed, self._leaves, unfinished).items():
             before = leaves[leaf]
-            run = self._problem(record.seed, self._levels, leaf, points.x.shape[1]).finished(before, points)
+            run, passes = self._problem(record.seed, self._levels, leaf, points.x.shape[1]).finished(before, points)
             leaves[leaf] = run if self.lattice else run.only(slice(-1, None))
-            again, chosen = self.steps - len(before), 0 if len(before.keys) else len(run.keys)
-            steps, visits, started = steps + again, visits + len(points) * (again + chosen), started + (chosen > 0)
+            steps, visits = steps + self.steps - len(before), visits + len(points) * passes
+            started += not len(before.keys)
         stats = {"rows_visited": visits, "leaves_touched": len(touched), "leaves_run_again": len(unfinished)}
         stats |= {"steps_run_again": steps, "started_again": started}
         tree = Tree(self.width, self._levels, partial(self._problem, record.seed))
