@@ -95,14 +95,14 @@ def measure(name: str, method: SupportVectorMachine, rows: Rows, test: Rows | No
     forget = statistics.median(taken)
     right = ""
     if test is not None:
-        right = (
-            f"{float((method.predict(method.release(record), test.columns).argmax(1).numpy() == test.y).mean()):.4f}"
-        )
+        answers = method.predict(method.release(record), test.columns).argmax(1).numpy()
+        right = f"{float((answers == test.y).mean()):.4f}"
+    beside = f"{learn / forget:>6.1f}x {loose / forget:>6.1f}x {tight / forget:>6.1f}x"
+    went = "/".join(str(roads[road]) for road in ROADS)
     print(
-        f"{name:<24} {len(rows):>6}  {len(weighty):>5}  {1e3 * forget:>8.1f} ms  {learn / forget:>6.1f}x {loose / forget:>6.1f}x "
-        f"{tight / forget:>6.1f}x   {1e3 * free:>7.1f} ms   {learn / many:>6.1f}x {tight / many:>6.1f}x   "
-        f"{statistics.median(events):>4.0f}  {'/'.join(str(roads[road]) for road in ROADS):<9}  "
-        f"{statistics.median(moved):.1e}  {right}",
+        f"{name:<26} {len(rows):>5}  {len(weighty):>5}  {1e3 * forget:>8.1f} ms {beside}  {1e3 * free:>7.1f} ms  "
+        f"{1e3 * many:>8.1f} ms {learn / many:>6.1f}x {tight / many:>6.1f}x   {statistics.median(events):>4.0f}  "
+        f"{went:<10} {statistics.median(moved):.1e}  {right}",
         flush=True,
     )
 
@@ -160,7 +160,7 @@ def violation(method: SupportVectorMachine, record: Any, rows: Rows) -> float:
     x, which = np.unique(np.column_stack([rows.columns["x"], rows.y]), axis=0, return_inverse=True)
     upper = method.cost * np.bincount(which)
     alpha = np.zeros(len(x))
-    place = {key: group for key, group in zip(rows.keys.tolist(), which.tolist(), strict=True)}
+    place = dict(zip(rows.keys.tolist(), which.tolist(), strict=True))
     for key, weight in zip(machine.keys.tolist(), machine.alpha.tolist(), strict=True):
         alpha[place[key]] = weight
     alpha, upper = alpha[which], upper[which]
@@ -205,12 +205,12 @@ def main() -> None:
     print("roads: machines unchanged / on the path / by descent from the old weights / learned from nothing")
     print("settings               steps  unchanged    on path       warm    learned   equal   worst violation")
     failures()
-    print("\nx: times our forgetting of one support vector; batch: a random 1 % of the rows")
+    print("\nforget: one support vector; x: times that; free: a row without weight; batch: a random 1 % of the rows")
     print(
-        "data                       rows support      forget    our  SVC   SVC     without      batch: our SVC     events roads   do     accuracy"
-    )
-    print(
-        "                                                       learn 1e-3  1e-8    weight      learn  1e-8              nothing"
+        "data                        rows support      forget    our     SVC     SVC     free          batch    our"
+        "     SVC    events roads   do nothing  accuracy\n"
+        "                                                      learn    1e-3    1e-8                            "
+        "learn    1e-8"
     )
     for n in (1_000, 3_000, 10_000):
         if n <= largest:

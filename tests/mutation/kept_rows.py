@@ -51,8 +51,8 @@ NEAREST_NEIGHBOURS = (
         "kernels/pairwise.py",
         "    p, n = bt.shape\n    for start in range(0, n, TILE):\n        stop = min(n, start + TILE)\n"
         "        for i in range(len(a)):\n            for r in range(start, stop):\n                out[i, r] = 0.0\n"
-        "            for j in range(p):\n                value = a[i, j]\n                for r in range(start, stop):\n"
-        "                    gap = value - bt[j, r]\n",
+        "            for j in range(p):\n                value = a[i, j]\n"
+        "                for r in range(start, stop):\n                    gap = value - bt[j, r]\n",
         "    out[:] = (a * a).sum(1)[:, None] + (bt * bt).sum(0) - 2 * (a @ bt)\n    p, n = bt.shape\n"
         "    for start in ():\n        for i in range(len(a)):\n            for j in range(p):\n"
         "                for r in range(start, start):\n                    gap = a[i, j] - bt[j, r]\n",

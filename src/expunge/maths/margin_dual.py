@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expunge.kernels.minimal_optimisation import minimise_in_pairs
-from expunge.maths.kernel_function import KernelFunction
+from expunge.maths.kernel_function import KernelFunction, squares
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -37,6 +37,7 @@ class Dual:
 
     def __init__(self, x: Tensor, y: Floats, upper: Floats, kernel: KernelFunction) -> None:
         self.x, self.y, self.upper, self.kernel = x, y, upper, kernel
+        self.norms = squares(x)
         self._place = np.full(len(y), -1, dtype=np.int64)
         self._store = torch.empty((0, len(y)), dtype=torch.float64)
         self._held = 0
@@ -44,6 +45,11 @@ class Dual:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def block(self, rows: Tensor, columns: Tensor | None = None) -> Tensor:
+        """K between the rows at these places and those at `columns` (all where not given), computed anew."""
+        x, norms = (self.x, self.norms) if columns is None else (self.x[columns], self.norms[columns])
+        return self.kernel.matrix(self.x[rows], x, (self.norms[rows], norms))
 
     def restricted(self, keep: Places, upper: Floats) -> Dual:
         """The problem of the rows `keep` alone, in that order, under their bounds; columns computed so far go along.
@@ -77,7 +83,7 @@ class Dual:
         others = where[self._place[where] < 0]
         for start in range(0, len(others), BLOCK):
             part = torch.from_numpy(others[start : start + BLOCK])
-            total += torch.from_numpy(weights)[part] @ self.kernel.matrix(self.x[part], self.x)
+            total += torch.from_numpy(weights)[part] @ self.block(part)
         return np.array(total.numpy())
 
     def gradient(self, alpha: Floats) -> Floats:
@@ -113,7 +119,7 @@ class Dual:
             grown[: self._held] = self._store[: self._held]
             self._store = grown
         after = self._held + len(new)
-        self._store[self._held : after] = self.kernel.matrix(self.x[torch.from_numpy(new)], self.x)
+        self._store[self._held : after] = self.block(torch.from_numpy(new))
         self._place[new] = np.arange(self._held, after)
         self._held = after
 

@@ -144,10 +144,9 @@ def polished(dual: Dual, margin: Places, bound: Places) -> tuple[Floats, float, 
     excess = -float((y[e] * upper[e]).sum())
     if not len(s):
         return (alpha, _middle(dual, alpha, bound), 0.0) if abs(excess) <= EDGE * dual.upper.min() else None
-    x, side = dual.x[s], y[s]
-    kernel = dual.kernel.matrix(x, x)
+    side, kernel = y[s], dual.block(s, s)
     kernel = (kernel + kernel.T) / 2
-    right = 1.0 - side * (dual.kernel.matrix(x, dual.x[e]) @ (y[e] * upper[e]))
+    right = 1.0 - side * (dual.block(s, e) @ (y[e] * upper[e]))
     shift = float(kernel.diagonal().mean()) or 1.0
     matrix = torch.outer(side, side) * (kernel + shift)  # Q_SS + shift y y': positive definite where a_S is determined
     factor, failed = torch.linalg.cholesky_ex(matrix)
@@ -211,7 +210,7 @@ def _clear(
 def _single(dual: Dual, row: int, alpha: Floats, margin: Places, bound: Places, b: float) -> float:
     """The g of one row, from that row and those of S and E alone."""
     support = torch.from_numpy(np.union1d(margin, bound))
-    kernel = dual.kernel.matrix(dual.x[row][None].clone(), dual.x[support])
+    kernel = dual.block(torch.tensor([row]), support)
     weights = torch.from_numpy(dual.y * alpha)[support]
     return float(dual.y[row] * (float((kernel @ weights)[0]) + b) - 1.0)
 
