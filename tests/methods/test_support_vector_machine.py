@@ -84,6 +84,8 @@ def test_bits_equal_learning_again_where_rows_are_copies_and_margins_are_in_doub
             roads.update({name: int(step.stats[name]) for name in ("unchanged", "on_path", "warm", "learned")})
             assert isinstance(step.certificate, Exact)
             assert digest(record) == digest(learned(method, rows))
+        back = method.extend(record, rows, grid(seed=seed).only(range(8)), noise=NOISE).record
+        assert digest(back) == digest(learned(method, grid(seed=seed).without(range(8, 30))))
     assert roads["on_path"] >= 1
     assert (roads["learned"] > 0) == (kernel == "linear")
 

@@ -33,9 +33,11 @@ class Dual:
 
     Args:
         x: (m, p) distinct rows. y: (m,) +1.0 or -1.0. upper: u (m,), positive.
+        cost: C, which no bound is below; the least bound where it is not given.
     """
 
-    def __init__(self, x: Tensor, y: Floats, upper: Floats, kernel: KernelFunction) -> None:
+    def __init__(self, x: Tensor, y: Floats, upper: Floats, kernel: KernelFunction, cost: float | None = None) -> None:
+        self.cost = float(upper.min()) if cost is None else cost
         self.x, self.y, self.upper, self.kernel = x, y, upper, kernel
         self.norms = squares(x)
         self._place = np.full(len(y), -1, dtype=np.int64)
@@ -57,7 +59,7 @@ class Dual:
         Such columns differ in last bits from those of a problem made of these rows: good for roads to a clear solution,
         which does not depend on its road, and for nothing else.
         """
-        part = Dual(self.x[torch.from_numpy(keep)], self.y[keep], upper, self.kernel)
+        part = Dual(self.x[torch.from_numpy(keep)], self.y[keep], upper, self.kernel, self.cost)
         held = np.flatnonzero(self._place[keep] >= 0)
         part._store = self._store[torch.from_numpy(self._place[keep[held]])][:, torch.from_numpy(keep)]
         part._place[held], part._held = np.arange(len(held)), len(held)
