@@ -57,6 +57,14 @@ def test_one_row_touches_one_bucket_and_its_bytes_are_erased() -> None:
     assert all(bucket.x.untyped_storage().nbytes() == bucket.x.numel() * 8 for bucket in after.values())
 
 
+def test_a_bucket_and_its_sibling_become_one_where_both_fit() -> None:
+    rows, capacity = some_rows(), 39
+    assert len(bucketed(rows, capacity)) >= 2
+    after = without(bucketed(rows, capacity), rows.only([0]).keys, capacity)
+    assert list(after) == [""]
+    assert digest(after) == digest(bucketed(rows.without([0]), capacity))
+
+
 def test_rows_stand_in_the_order_of_their_keys() -> None:
     kept = in_order(bucketed(ROWS, 4))
     assert kept.keys.tolist() == sorted(ROWS.keys.tolist())

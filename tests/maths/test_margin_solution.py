@@ -89,8 +89,9 @@ def test_weights_do_not_depend_on_rows_outside_the_sets() -> None:
     alone = Dual(dual.x[keep].clone(), dual.y[keep], dual.upper[keep], RBF)
     again = polished(alone, np.searchsorted(keep, found.margin), np.searchsorted(keep, found.bound))
     assert again is not None
-    assert again[0].tobytes() == found.alpha[keep].tobytes()
-    assert again[1] == found.b
+    assert again.alpha.tobytes() == found.alpha[keep].tobytes()
+    assert again.b == found.b
+    assert again.off < 1e-12
 
 
 def test_clear_sets_are_read_off_every_point_of_the_tolerance() -> None:

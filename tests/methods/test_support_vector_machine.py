@@ -84,6 +84,8 @@ def test_bits_equal_learning_again_where_rows_are_copies_and_margins_are_in_doub
             roads.update({name: int(step.stats[name]) for name in ("unchanged", "on_path", "warm", "learned")})
             assert isinstance(step.certificate, Exact)
             assert digest(record) == digest(learned(method, rows))
+        back = method.extend(record, rows, grid(seed=seed).only(range(8)), noise=NOISE).record
+        assert digest(back) == digest(learned(method, grid(seed=seed).without(range(8, 30))))
     assert roads["on_path"] >= 1
     assert (roads["learned"] > 0) == (kernel == "linear")
 
@@ -175,13 +177,34 @@ def test_the_whole_margin_can_leave() -> None:
     assert digest(step.record) == digest(learned(method, rows.without(gone)))
 
 
-def test_all_weights_at_the_bound() -> None:
+def test_all_weights_at_the_bound_and_b_that_hangs_on_a_row_without_weight() -> None:
     rows, method = cloud(20), SupportVectorMachine("rbf", 1e-3)
     record = learned(method, rows)
     assert record.machines[0].inside == 0
     for ids in ([0, 1], [2, 5], [4]):
         step = forgotten(method, record, rows, ids)
         assert digest(step.record) == digest(learned(method, rows.without(ids)))
+    # both weights at the bound 0.3, w = 0.3; x = 6 keeps b above -0.8, and without it b may be as low as -0.85
+    rows = Rows.of([[-0.5], [0.5], [6.0], [6.5]], [0, 1, 1, 1], classes=2)
+    linear = SupportVectorMachine("linear", 0.3)
+    record = learned(linear, rows)
+    assert (record.machines[0].inside, len(record.machines[0].keys)) == (0, 2)
+    step = forgotten(linear, record, rows, [2])
+    assert step.record.machines[0].b < record.machines[0].b - 0.01
+    assert digest(step.record) == digest(learned(linear, rows.without([2])))
+
+
+def test_a_machine_in_doubt_is_learned_from_nothing() -> None:
+    x = [[-1.0, 0.0], [1.0, 1.0], [1.0, -1.0], [3.0, 0.0], [1.0, 0.0], [4.0, 1.0]]
+    rows, method = Rows.of(x, [0, 1, 1, 1, 1, 1], classes=2), SupportVectorMachine("linear", 9.0)
+    record = learned(method, rows)
+    assert not record.machines[0].clear  # three rows on the margin share what two can carry
+    for ids in ([5], [3, 5], [4], [1]):
+        step = forgotten(method, record, rows, ids)
+        assert step.stats["learned"] == 1
+        assert digest(step.record) == digest(learned(method, rows.without(ids)))
+    assert learned(method, rows.without([4])).machines[0].clear
+    assert learned(method, rows.without([4])).machines[0].inside == 3
 
 
 def test_a_large_cost_on_separable_rows_is_the_hard_margin() -> None:

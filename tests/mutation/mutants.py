@@ -8,6 +8,7 @@ from __future__ import annotations
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .exact_classics import EXACT_CLASSICS
+from .kept_rows import KEPT_ROWS
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -296,4 +297,4 @@ VAULT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING + SHARDED + DEEP_OBLIVIATE
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + EXACT_CLASSICS + CLUSTERING + SHARDED + DEEP_OBLIVIATE + KEPT_ROWS

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # each copy of the package would compile its kernels anew
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # each copy of the package would compile its kernels anew
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -28,7 +29,9 @@ import scipy.special
 import scipy.stats  # noqa: F401
 import sklearn.linear_model
 import sklearn.naive_bayes
-import sklearn.neural_network  # noqa: F401
+import sklearn.neighbors
+import sklearn.neural_network
+import sklearn.svm  # noqa: F401
 import torch
 
 torch.set_num_threads(1)

@@ -21,8 +21,12 @@ class KernelFunction:
     coef0: float
     degree: int
 
-    def matrix(self, a: Tensor, b: Tensor) -> Tensor:
-        """K(a_i, b_j), (m, n), from one matrix product: the last bits of an entry depend on the whole block."""
+    def matrix(self, a: Tensor, b: Tensor, norms: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """K(a_i, b_j), (m, n), from one matrix product: the last bits of an entry depend on the whole block.
+
+        Args:
+            norms: `squares` of a and b, where they are known.
+        """
         inner = a @ b.T
         match self.kind:
             case "linear":
@@ -30,7 +34,8 @@ class KernelFunction:
             case "polynomial":
                 return (self.gamma * inner + self.coef0) ** self.degree
             case _:  # in place: these blocks are large
-                squared = inner.mul_(-2.0).add_(squares(a)[:, None]).add_(squares(b)).clamp_(min=0.0)
+                own, other = norms or (squares(a), squares(b))
+                squared = inner.mul_(-2.0).add_(own[:, None]).add_(other).clamp_(min=0.0)
                 return squared.mul_(-self.gamma).exp_()
 
     def largest(self, x: Tensor) -> float:

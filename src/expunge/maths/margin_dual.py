@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expunge.kernels.minimal_optimisation import minimise_in_pairs
-from expunge.maths.kernel_function import KernelFunction
+from expunge.maths.kernel_function import KernelFunction, squares
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -33,10 +33,13 @@ class Dual:
 
     Args:
         x: (m, p) distinct rows. y: (m,) +1.0 or -1.0. upper: u (m,), positive.
+        cost: C, which no bound is below; the least bound where it is not given.
     """
 
-    def __init__(self, x: Tensor, y: Floats, upper: Floats, kernel: KernelFunction) -> None:
+    def __init__(self, x: Tensor, y: Floats, upper: Floats, kernel: KernelFunction, cost: float | None = None) -> None:
+        self.cost = float(upper.min()) if cost is None else cost
         self.x, self.y, self.upper, self.kernel = x, y, upper, kernel
+        self.norms = squares(x)
         self._place = np.full(len(y), -1, dtype=np.int64)
         self._store = torch.empty((0, len(y)), dtype=torch.float64)
         self._held = 0
@@ -45,13 +48,18 @@ class Dual:
     def __len__(self) -> int:
         return len(self.y)
 
+    def block(self, rows: Tensor, columns: Tensor | None = None) -> Tensor:
+        """K between the rows at these places and those at `columns` (all where not given), computed anew."""
+        x, norms = (self.x, self.norms) if columns is None else (self.x[columns], self.norms[columns])
+        return self.kernel.matrix(self.x[rows], x, (self.norms[rows], norms))
+
     def restricted(self, keep: Places, upper: Floats) -> Dual:
         """The problem of the rows `keep` alone, in that order, under their bounds; columns computed so far go along.
 
         Such columns differ in last bits from those of a problem made of these rows: good for roads to a clear solution,
         which does not depend on its road, and for nothing else.
         """
-        part = Dual(self.x[torch.from_numpy(keep)], self.y[keep], upper, self.kernel)
+        part = Dual(self.x[torch.from_numpy(keep)], self.y[keep], upper, self.kernel, self.cost)
         held = np.flatnonzero(self._place[keep] >= 0)
         part._store = self._store[torch.from_numpy(self._place[keep[held]])][:, torch.from_numpy(keep)]
         part._place[held], part._held = np.arange(len(held)), len(held)
@@ -77,7 +85,7 @@ class Dual:
         others = where[self._place[where] < 0]
         for start in range(0, len(others), BLOCK):
             part = torch.from_numpy(others[start : start + BLOCK])
-            total += torch.from_numpy(weights)[part] @ self.kernel.matrix(self.x[part], self.x)
+            total += torch.from_numpy(weights)[part] @ self.block(part)
         return np.array(total.numpy())
 
     def gradient(self, alpha: Floats) -> Floats:
@@ -113,7 +121,7 @@ class Dual:
             grown[: self._held] = self._store[: self._held]
             self._store = grown
         after = self._held + len(new)
-        self._store[self._held : after] = self.kernel.matrix(self.x[torch.from_numpy(new)], self.x)
+        self._store[self._held : after] = self.block(torch.from_numpy(new))
         self._place[new] = np.arange(self._held, after)
         self._held = after
 

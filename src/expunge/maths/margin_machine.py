@@ -131,7 +131,7 @@ class Training:
 
     def _dual(self, rows: Sides, first: Places, counts: Places) -> Dual:
         x = rows.x[torch.from_numpy(first)].contiguous().clone()
-        return Dual(x, rows.side[first], counts.astype(np.float64) * self.cost, self.kernel)
+        return Dual(x, rows.side[first], counts.astype(np.float64) * self.cost, self.kernel, self.cost)
 
 
 def distinct(rows: Sides) -> tuple[Places, Places, Places]:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -121,33 +122,41 @@ def repaired(dual: Dual, margin: Places, bound: Places, tol: float) -> Solution 
         found = polished(dual, margin, bound)
         if found is None:
             return None
-        alpha, b, rho = found
+        alpha, b, _, _ = found
         g = dual.gradient(alpha) + dual.y * b
         inside, at_bound = np.zeros(len(dual), dtype=bool), np.zeros(len(dual), dtype=bool)
         inside[margin], at_bound[bound] = True, True
         low, high = inside & (alpha <= 0), inside & (alpha >= dual.upper)
         enters = ~inside & np.where(at_bound, g > 0, g < 0)
         if not (low.any() or high.any() or enters.any()):
-            clear = _clear(dual, alpha, b, margin, bound, rho, g, tol)
+            clear = _clear(dual, found, margin, bound, g, tol)
             return Solution(alpha, b, margin, bound, True, repairs=repairs) if clear else None
         margin = np.flatnonzero((inside & ~low & ~high) | enters)
         bound = np.flatnonzero((at_bound & ~enters) | high)
     return None
 
 
-def polished(dual: Dual, margin: Places, bound: Places) -> tuple[Floats, float, float] | None:
-    """alpha, b and rho (an upper bound) at these sets, from their rows alone; None where they do not determine them."""
+class Polished(NamedTuple):
+    """`alpha` and `b` at given sets, `rho` (at most), and `off`: by how much their equations are missed."""
+
+    alpha: Floats
+    b: float
+    rho: float
+    off: float
+
+
+def polished(dual: Dual, margin: Places, bound: Places) -> Polished | None:
+    """The weights at these sets, from their rows alone; None where they do not determine them."""
     y, upper = torch.from_numpy(dual.y), torch.from_numpy(dual.upper)
     s, e = torch.from_numpy(margin), torch.from_numpy(bound)
     alpha = np.zeros(len(dual))
     alpha[bound] = dual.upper[bound]
     excess = -float((y[e] * upper[e]).sum())
     if not len(s):
-        return (alpha, _middle(dual, alpha, bound), 0.0) if abs(excess) <= EDGE * dual.upper.min() else None
-    x, side = dual.x[s], y[s]
-    kernel = dual.kernel.matrix(x, x)
+        return Polished(alpha, _middle(dual, alpha, bound), 0.0, 0.0) if abs(excess) <= EDGE * dual.cost else None
+    side, kernel = y[s], dual.block(s, s)
     kernel = (kernel + kernel.T) / 2
-    right = 1.0 - side * (dual.kernel.matrix(x, dual.x[e]) @ (y[e] * upper[e]))
+    right = 1.0 - side * (dual.block(s, e) @ (y[e] * upper[e]))
     shift = float(kernel.diagonal().mean()) or 1.0
     matrix = torch.outer(side, side) * (kernel + shift)  # Q_SS + shift y y': positive definite where a_S is determined
     factor, failed = torch.linalg.cholesky_ex(matrix)
@@ -169,21 +178,15 @@ def polished(dual: Dual, margin: Places, bound: Places) -> tuple[Floats, float, 
     if not (math.isfinite(rho) and bool(torch.isfinite(weights).all())):
         return None
     alpha[margin] = weights.numpy()
-    return alpha, b, rho
+    gap = shift * (float(side @ weights) - excess)
+    missed = matrix @ weights - (shift * excess + gap - b) * side - right
+    return Polished(alpha, b, rho, max(float(missed.abs().max()), abs(gap)))
 
 
-def _clear(
-    dual: Dual,
-    alpha: Floats,
-    b: float,
-    margin: Places,
-    bound: Places,
-    rho: float,
-    g: Floats,
-    tol: float,
-) -> bool:
+def _clear(dual: Dual, found: Polished, margin: Places, bound: Places, g: Floats, tol: float) -> bool:
     """Whether the sets are beyond doubt; see the module."""
-    if not (len(margin) or len(bound)):
+    alpha, b, rho, off = found
+    if not (len(margin) or len(bound)) or off > tol / 4:
         return False
     size, total = len(margin) + len(bound), float(alpha[np.union1d(margin, bound)].sum())
     hidden = (
@@ -205,13 +208,13 @@ def _clear(
     shifted = math.sqrt(rho) * (e * c + 2 * kappa * moved) + moved
     room = np.minimum(alpha[margin], dual.upper[margin] - alpha[margin])
     least = float((room - 2 * EDGE * dual.upper[margin]).min(initial=math.inf))
-    return moved <= EDGE / 2 * float(dual.upper.min()) and 2 * shifted <= least
+    return moved <= EDGE / 2 * dual.cost and 2 * shifted <= least
 
 
 def _single(dual: Dual, row: int, alpha: Floats, margin: Places, bound: Places, b: float) -> float:
     """The g of one row, from that row and those of S and E alone."""
     support = torch.from_numpy(np.union1d(margin, bound))
-    kernel = dual.kernel.matrix(dual.x[row][None].clone(), dual.x[support])
+    kernel = dual.block(torch.tensor([row]), support)
     weights = torch.from_numpy(dual.y * alpha)[support]
     return float(dual.y[row] * (float((kernel @ weights)[0]) + b) - 1.0)
 
