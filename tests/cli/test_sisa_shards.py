@@ -40,7 +40,10 @@ def test_a_vault_with_features_of_each_shard_forgets_bit_for_bit(folder: Path, r
     assert run("extend", "v", "--rows", "more.csv").code == 0
     with Vault.open(folder / "v") as vault:
         assert digest(vault.record()) == learned_again(vault)
-    assert run("predict", "v", "--rows", "test.csv", "--json").code == 0
+    assert run("predict", "v", "--rows", "test.csv", "--out", "said.csv").code == 0
+    assert run("request", "v", "--ids", "p9").code == 0
+    (audited,) = run("work", "v", "--audit", "--test", "test.csv", "--references", "2", "--json").json
+    assert not audited["audit"]["contradictions"]
     exported = run("export", "v", "--out", "out", "--json").json
     assert exported["features"] == ["Numeric", "Categorical"]
 
