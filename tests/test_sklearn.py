@@ -85,7 +85,7 @@ SKIPPED = {
 
 @pytest.mark.parametrize(
     "estimator",
-    [ForgettingClassifier(), ForgettingRegressor(), ForgettingClusterer(Nearest(), features=None)],
+    [ForgettingClassifier(), ForgettingRegressor(), ForgettingClusterer(Nearest())],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_it_passes_scikit_learns_own_checks(estimator: Any) -> None:
@@ -152,14 +152,14 @@ def test_a_regression_forgets_and_is_as_good_as_ridge() -> None:
 
 def test_a_clustering_forgets_and_labels_the_rows_that_stay() -> None:
     x, _ = iris()
-    model = ForgettingClusterer(Nearest(), features=None)
+    model = ForgettingClusterer(Nearest())
     assert model.fit_predict(x).shape == (150,)
     centre = model.rows_.ids[np.argmin(model.rows_.keys)]
     before = len(model.labels_)
     model.forget(centre)
     assert len(model.labels_) == before - 1
     assert model.labels_.tolist() == model.predict(x.drop(centre)).tolist()
-    assert same(model, ForgettingClusterer(Nearest(), features=None).fit(x.drop(centre)))
+    assert same(model, ForgettingClusterer(Nearest()).fit(x.drop(centre)))
 
 
 def test_a_frame_of_text_and_gaps_is_learned_and_forgotten_as_it_stands() -> None:

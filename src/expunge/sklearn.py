@@ -236,8 +236,14 @@ class ForgettingRegressor(RegressorMixin, _Forgets):  # type: ignore[misc]
 class ForgettingClusterer(ClusterMixin, _Forgets):  # type: ignore[misc]
     """A clustering that forgets; see `ForgettingClassifier` for the arguments.
 
-    `labels_` are the clusters of the rows that are left, in the order of `ids_`.
+    Numbers reach the method as they are unless features are asked for: scales decide what is near. `labels_` are the
+    clusters of the rows that are left, in the order of `ids_`.
     """
+
+    def __init__(self, method: Method[Any] | None = None, *, features: Any = None, seed: int = 0) -> None:
+        self.method = method
+        self.features = features
+        self.seed = seed
 
     def fit(self, X: Any, y: Any = None, ids: Names = None, subjects: Names = None) -> Self:
         """Learn; y is not looked at. See `ForgettingClassifier.fit`."""

@@ -56,6 +56,7 @@ def dask_cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else ray writes a token into the home folder
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (its name); else its workers starve beside other work on few cores
     ray = pytest.importorskip("ray", reason=f"ray {REASON}")
     from ray.util.joblib import register_ray
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from expunge.audits.metrics import Floats
 from expunge.errors import InputError
-from expunge.features.pipeline import PREFIX, Pipeline, needs_target
+from expunge.features.fitting import PREFIX
+from expunge.features.pipeline import needs_target
+from expunge.learners.featured import features_of
 from expunge.method import Method, Release
 from expunge.objective.module import ModuleObjective
 from expunge.rows import Rows
@@ -49,8 +51,8 @@ class Outputs:
 
 def released(method: Method[Any], release: Release) -> Candidate:
     """The model that a release is; fitted features (a mean, a scale) are no weights and are left out of them."""
-    fitted = PREFIX if isinstance(method, Pipeline) else None
-    weights = {name: t for name, t in release.tensors.items() if fitted is None or not name.startswith(fitted)}
+    fitted = bool(features_of(method))  # named features/..., or 3/features/... in a shard
+    weights = {name: t for name, t in release.tensors.items() if not (fitted and f"/{PREFIX}" in f"/{name}")}
     return predictor(lambda columns: method.predict(release, columns), weights, clusters=not needs_target(method))
 
 
