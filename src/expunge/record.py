@@ -24,13 +24,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Tree = Any
+ALIGNED_BYTES = 8 * 2**20  # files of tensors from this size on can be mapped
+ALIGNMENT = 64
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
-    """The safetensors file that holds this one tensor, named "t"."""
+    """The safetensors file that holds this one tensor, named "t".
+
+    The header of a large one is filled up with spaces, so that its numbers lie where torch would put them, at a
+    multiple of 64 bytes: mapped into memory, they give the same sums to the last bit.
+    """
     import safetensors.torch  # slow to import
 
-    return safetensors.torch.save({"t": tensor.detach().cpu().contiguous()})
+    content = safetensors.torch.save({"t": tensor.detach().cpu().contiguous()})
+    if len(content) < ALIGNED_BYTES:
+        return content
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = content[8:end] + b" " * (-end % ALIGNMENT)
+    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(content)[end:]))
+
+
+def tensor_in(content: Tensor) -> Tensor:
+    """The tensor in the bytes of a large `tensor_bytes` (size,) uint8; it shares their memory, and none is copied."""
+    import safetensors.torch  # slow to import
+
+    end = 8 + int.from_bytes(content[:8].numpy().tobytes(), "little")
+    entry = json.loads(content[8:end].numpy().tobytes())["t"]
+    return content[end:].view(safetensors.torch._getdtype(entry["dtype"])).view(entry["shape"])  # noqa: SLF001
 
 
 def tensor_digest(tensor: Tensor) -> str:

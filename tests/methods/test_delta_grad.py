@@ -153,6 +153,7 @@ def test_a_batch_that_loses_all_its_rows_is_skipped_and_the_old_training_goes_on
         assert int(emptied.sum()) > 10
         assert not gradients(step.record)[emptied].any()
         np.testing.assert_allclose(step.record.weights, again.weights, rtol=1e-10)
+        assert step.stats["moved"] == pytest.approx(gap(step.record, record), rel=1e-10)
         back = method.extend(step.record, ROWS.without(gone), ROWS.only(gone), noise=NOISE).record
         np.testing.assert_allclose(back.weights, record.weights, rtol=1e-10)
 
@@ -268,6 +269,8 @@ def test_measured_ends_where_the_residual_meets_its_half_of_the_distance() -> No
         residual = float(objective.gradient(centre, rows).norm())
         assert residual <= residual_tolerance(distance, 1.0, 0.02) * (1 + 1e-6)
         assert float((centre - MEASURED.minimiser(rows)).norm()) <= distance / 2
+    assert step.stats["tolerance"] == pytest.approx(0.02 * promise.distance / 2, rel=1e-12)
+    assert promise.distance == MEASURED._ending().budget.distance(2, 5)
     assert step.stats["finishing_passes"] > 0
 
 

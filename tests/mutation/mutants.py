@@ -9,6 +9,7 @@ from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .exact_classics import EXACT_CLASSICS
 from .kept_rows import KEPT_ROWS
+from .delta_grad import DELTA_GRAD
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -308,3 +309,4 @@ MUTANTS = (
     *DEEP_OBLIVIATE,
     *KEPT_ROWS,
 )
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DELTA_GRAD

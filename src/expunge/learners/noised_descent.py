@@ -91,6 +91,7 @@ class NoisedDescent:
             objective = self._linear(start)
             solved = minimise_within(objective, rows, w, tolerance=tolerance, dense=len(w) <= self.dense_limit)
             w, stats = solved.x, {"finishing_passes": float(solved.passes), "residual": solved.residual}
+            stats["tolerance"] = tolerance
         return add_noise(w, self.budget.noise_std, noise), stats
 
     def check_capacity(self, requests: int, release: int, coordinates: int) -> None:

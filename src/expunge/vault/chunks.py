@@ -13,9 +13,13 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from expunge.errors import Corrupt, VaultError
 from expunge.vault.failpoints import reach
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEMPORARY = "tmp-"
 
@@ -69,12 +73,33 @@ class Chunks:
                 f"The chunk {digest[:16]} is not in {self.folder}. If another process has just forgotten rows, open "
                 f"the vault again; if not, restore the folder from its backup."
             ) from None
-        if hashlib.sha256(content).hexdigest() != digest:
+        self._check(hashlib.sha256(content).hexdigest(), digest)
+        return content
+
+    def size(self, digest: str) -> int:
+        """Bytes of a chunk; 0 where there is none."""
+        path = self.folder / digest
+        return path.stat().st_size if path.exists() else 0
+
+    def mapped(self, digest: str) -> Tensor:
+        """The bytes of a chunk as memory that is read when it is needed; what is written to it stays private.
+
+        Raises:
+            Corrupt: they do not match its name.
+        """
+        import torch  # slow to import
+
+        path = self.folder / digest
+        content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+        self._check(hashlib.sha256(content.numpy().data).hexdigest(), digest)
+        return content
+
+    def _check(self, found: str, digest: str) -> None:
+        if found != digest:
             raise Corrupt(
                 f"The chunk {digest[:16]} in {self.folder} does not match its digest: its bytes were changed or lost. "
                 f"Restore it from a backup, or learn again from the rows' source."
             )
-        return content
 
     def names(self) -> Iterator[str]:
         """Every file in the folder, temporary ones included."""

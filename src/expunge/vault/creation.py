@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
+from expunge import scratch
 from expunge.errors import DuplicateRows, InputError
 from expunge.features import offers
 from expunge.method import Adopts, Method
@@ -26,6 +27,7 @@ from expunge.vault.failpoints import reach
 from expunge.vault.keys import Keys, key_file
 from expunge.vault.ledger import Ledger, now
 from expunge.vault.opened import COLUMNS, LEDGER, Opened, Progress, check_no_chunks
+from expunge.vault.purge import empty
 from expunge.vault.stored_records import StoredRecords
 from expunge.vault.stored_rows import StoredBlock, StoredRows
 from expunge.vault.writer_lock import writer_lock
@@ -64,7 +66,7 @@ def create(
         try:
             with closing(Ledger.open(folder / LEDGER, create=True)) as ledger:
                 parts = Opened(folder, ledger, keys_at)
-                _begin(parts, secrets.randbits(62) if seed is None else seed, keys_at)
+                _begin(parts, seed, keys_at)
                 ours = True  # if not made just now, then by an interrupted attempt here: it protects nothing
                 if columns is not None:
                     _write_columns(folder / COLUMNS, columns)
@@ -121,15 +123,20 @@ def _write_columns(path: Path, columns: Mapping[str, str | None]) -> None:
         os.fsync(file.fileno())
 
 
-def _begin(parts: Opened, seed: int, keys_at: Path) -> None:
-    """Remove what an interrupted attempt left, and note that a learn is under way; its vault id and keys stay."""
+def _begin(parts: Opened, seed: int | None, keys_at: Path) -> None:
+    """Remove what an interrupted attempt left, and note that a learn is under way; its vault id, keys and seed stay.
+
+    So does its scratch folder: a recording that was killed goes on there, if it is of the same rows and settings.
+    """
     ledger = parts.ledger
-    for name in ("chunks", "scratch"):
-        shutil.rmtree(parts.folder / name, ignore_errors=True)
-        (parts.folder / name).mkdir()
+    shutil.rmtree(parts.folder / "chunks", ignore_errors=True)
+    (parts.folder / "chunks").mkdir()
+    parts.scratch.mkdir(exist_ok=True)
     with ledger.transaction():
-        begun = ledger.all("SELECT id FROM vault")
+        begun = ledger.all("SELECT id, seed FROM vault")
         identity = begun[0]["id"] if begun else secrets.token_hex(16)
+        if seed is None:
+            seed = int(begun[0]["seed"]) if begun else secrets.randbits(62)
         ledger.run(
             "INSERT OR REPLACE INTO vault (only_row, id, created, seed, state) VALUES (1, ?, ?, ?, 'learning')",
             *(identity, now(), str(seed)),
@@ -151,10 +158,11 @@ def _learn(
     noise = NoiseKey.fresh(1)
     kept = stored_rows.rows(blocks)
     progress("learn", 0, 1)
-    if weights is None:
-        learned = method.learn(kept, seed=parts.seed, noise=noise)
-    else:
-        learned = cast("Adopts[Any]", method).adopt(weights, kept, seed=parts.seed, noise=noise)
+    with scratch.lent(parts.scratch):
+        if weights is None:
+            learned = method.learn(kept, seed=parts.seed, noise=noise)
+        else:
+            learned = cast("Adopts[Any]", method).adopt(weights, kept, seed=parts.seed, noise=noise)
     progress("learn", 1, 1)
     reach("create.learned")
     values = StoredRecords(parts.chunks, {})
@@ -167,6 +175,7 @@ def _learn(
     }
     modules = sources.outside(name for value in stored.values() for name in value.classes)
     digests = sources.store(parts.chunks, modules)
+    empty(parts.scratch)
     for changed in (parts.chunks.folder, parts.folder, parts.folder.resolve().parent):
         sync_folder(changed)
     with parts.ledger.transaction():

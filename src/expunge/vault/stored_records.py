@@ -1,7 +1,8 @@
 """Values on disk: the canonical tree of `expunge.record` as one JSON chunk, each tensor as one safetensors chunk.
 
 The digest of the tree's chunk is `record.digest` of the value. A value that was read remembers the digests of its
-tensors, so that the next step neither hashes nor writes those it left alone.
+tensors, so that the next step neither hashes nor writes those it left alone. Large tensors are not read but mapped: a
+record may be larger than memory.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class StoredRecords:
     def _tensor(self, digest: str) -> Tensor:
         import safetensors.torch  # slow to import
 
+        if self.chunks.size(digest) >= record.ALIGNED_BYTES:
+            return record.tensor_in(self.chunks.mapped(digest))
         # A clone: torch's own alignment, whatever the offset in the file, so that arithmetic repeats bit for bit.
         return safetensors.torch.load(self.chunks.read(digest))["t"].clone()
 

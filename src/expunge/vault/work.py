@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import joblib
 
+from expunge import scratch
 from expunge.vault import batches
 from expunge.vault.batches import Batch
 from expunge.vault.commit import Leaving, commit_extending, commit_forgetting, write
@@ -42,7 +43,7 @@ def finish(parts: Opened, batch: Batch, audit: Audit | None, progress: Progress)
     parts.scratch.mkdir(exist_ok=True)
     progress(batch.kind, 0, 1)
     try:
-        with joblib.parallel_config(temp_folder=str(parts.scratch)):
+        with joblib.parallel_config(temp_folder=str(parts.scratch)), scratch.lent(parts.scratch):
             done = _forget(parts, batch, audit) if batch.kind == batches.FORGET else _extend(parts, batch)
     except Exception:
         batches.cancel(parts.ledger, batch)
