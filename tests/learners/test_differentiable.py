@@ -72,6 +72,19 @@ def test_a_moved_training_is_at_the_weights_it_was_moved_to_and_the_old_one_is_n
     assert torch.equal(learner.flat(training), before)
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_shifted_training_has_other_weights_and_nothing_else(learner: Differentiable) -> None:
+    training = trained(learner)
+    before = learner.flat(training).clone()
+    by = torch.linspace(-1, 1, len(before), dtype=torch.float64)
+    shifted = learner.shifted(training, by)
+    assert torch.equal(learner.flat(shifted), before + by)
+    assert torch.equal(learner.flat(training), before)
+    others = set(training.tensors) - {"weights", "weight", "bias"}
+    assert all(torch.equal(shifted.tensors[name], training.tensors[name]) for name in others)
+    assert (shifted.steps, shifted.epochs, shifted.visits) == (training.steps, training.epochs, training.visits)
+
+
 def test_convex_training_ends_where_its_objective_is_flat() -> None:
     learner = Convex(l2=0.1, tol=1e-10)
     training = trained(learner)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from expunge.maths.survival import survival, survival_to
+from expunge.maths.survival import distance_ratio, growth_to, survival, survival_to
 
 
 @given(seed=st.integers(0, 2**32), share=st.floats(-1, 2).filter(lambda s: abs(s - 0.5) > 1e-6))
@@ -22,6 +22,8 @@ def test_stitching_beats_doing_nothing_just_where_more_than_half_survives(seed: 
     end = share * change + 10 * across
     assert survival(change, end) == pytest.approx(share, abs=1e-9)
     assert bool((change - end).norm() < end.norm()) == (share > 0.5)
+    truly = float((change - end).norm() / end.norm())
+    assert distance_ratio(share, float(end.norm() / change.norm())) == pytest.approx(truly, rel=1e-6)
 
 
 def test_of_no_change_nothing_survives_and_it_is_no_better_than_doing_nothing() -> None:
@@ -47,9 +49,23 @@ def test_a_change_that_is_gone_survives_no_further() -> None:
     assert 0 < survival_to(60, [1.0] * 4 + [-0.2] * 5 + [1.0]) < 1e-3
 
 
-def test_without_a_past_there_is_no_forecast() -> None:
-    assert math.isnan(survival_to(60, [1.0]))
-    assert math.isnan(survival_to(60, []))
+@pytest.mark.parametrize("g", [0.0, 0.3, 1.5])
+def test_growth_by_age_is_forecast_exactly(g: float) -> None:
+    lengths = [9.0, *(0.2 * m**g for m in range(2, 11))]  # the first is not looked at
+    assert growth_to(60, lengths) == pytest.approx(6**g)
+    assert growth_to(10, lengths) == 1.0
+
+
+def test_that_a_change_will_shrink_is_not_taken_for_granted() -> None:
+    assert growth_to(60, [m**-1.0 for m in range(1, 11)]) == 1.0
+    assert growth_to(60, [*(m**-1.0 for m in range(1, 10)), 0.0]) == 1.0
+
+
+def test_a_change_that_is_small_beside_what_is_to_come_brings_the_model_hardly_nearer() -> None:
+    """What networks do: all of it survives, and it is a tenth of the whole."""
+    assert distance_ratio(1.0, 10.0) == pytest.approx(0.99**0.5)
+    assert distance_ratio(1.0, 1.0) == 0.0
+    assert distance_ratio(0.0, 1.0) == pytest.approx(2**0.5)
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.95, 0.98, 0.985, 0.988, 0.995, 1.0])

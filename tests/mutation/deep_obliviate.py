@@ -14,6 +14,8 @@ ORACLE = (
 )
 SERIES = "tests/maths/test_fluctuation.py"
 CHANGES = "tests/maths/test_survival.py"
+EXACT = "tests/oracles/test_deep_obliviate_oracle.py::test_the_record_knows_which_of_its_checkpoints_are_exact"
+ORDER = f"{TESTS}::test_training_starts_before_the_block_of_the_row_and_goes_on_block_after_block_without_it"
 STITCH = f"{TESTS}::test_the_release_is_the_retrained_end_plus_what_the_old_training_did_after_it"
 WORTH = f"{TESTS}::test_stitching_loses_to_doing_nothing_where_later_blocks_would_have_worn_the_change_down"
 
@@ -23,20 +25,20 @@ DEEP_OBLIVIATE = (
         METHOD,
         "new, residuals, slope = [old[first - 1]]",
         "new, residuals, slope = [old[first]]",
-        f"{TESTS}::test_training_starts_before_the_block_of_the_row_and_goes_on_block_after_block_without_it",
+        ORDER,
     ),
     Mutant(
         "later checkpoints are left stale",
         METHOD,
-        "stitched = [self.learner.shifted(later, changes[-1]) for later in old[block + 1 :]]",
-        "stitched = [self.learner.shifted(j, changes[-1]) if j is old[-1] else j for j in old[block + 1 :]]",
-        ORACLE,
+        "stitched = [self.learner.shifted(later, change) for later in old[block + 1 :]]",
+        "stitched = [self.learner.shifted(j, change) if j is old[-1] else j for j in old[block + 1 :]]",
+        STITCH,
     ),
     Mutant(
         "the release is the old end",
         METHOD,
-        "self.learner.shifted(later, changes[-1])",
-        "self.learner.shifted(later, 0 * changes[-1])",
+        "self.learner.shifted(later, change)",
+        "self.learner.shifted(later, 0 * change)",
         STITCH,
     ),
     Mutant(
@@ -86,55 +88,48 @@ DEEP_OBLIVIATE = (
         METHOD,
         "return self._again(record, retained, forgotten)",
         "return self._again(record, retained.and_rows(forgotten), forgotten)",
-        f"{TESTS}::test_a_threshold_of_0_is_sequential_retraining_bit_for_bit",
+        ORDER,
     ),
     Mutant(
         "exact after a start that was stitched",
         METHOD,
         "exact = block + 1 if first <= record.exact else record.exact",
         "exact = block + 1",
-        f"{TESTS}::test_after_a_stitch_a_step_is_exact_again_only_if_it_begins_before_it_and_runs_to_the_end",
+        EXACT,
     ),
     Mutant(
         "checkpoints stay exact after they were moved",
         METHOD,
         "exact = block + 1 if first <= record.exact else record.exact",
         "exact = max(record.exact, block + 1)",
-        f"{TESTS}::test_a_stitch_before_exact_checkpoints_takes_their_exactness",
+        EXACT,
     ),
     Mutant(
         "an emptied block does not pass its epochs",
         METHOD,
         "epochs=training.epochs + self.learner.epochs",
         "epochs=training.epochs",
-        f"{TESTS}::test_a_whole_block_a_whole_class_and_blocks_that_were_empty",
+        f"{TESTS}::test_a_block_without_rows_passes_its_epochs",
     ),
     Mutant(
         "the moments of a stitched checkpoint are lost",
         "learners/sgd.py",
         'tensors={**training.tensors, "weights": weights})',
         'tensors={**{n: 0 * t for n, t in training.tensors.items()}, "weights": weights})',
-        f"{TESTS}::test_a_stitched_checkpoint_keeps_moments_statistics_and_counters_of_the_path_that_led_there",
-    ),
-    Mutant(
-        "the guard is always content",
-        METHOD,
-        "better = float(survives > 0.5)",
-        "better = float(survives > 0.0)",
-        WORTH,
+        "tests/learners/test_differentiable.py::test_a_shifted_training_has_other_weights_and_nothing_else",
     ),
     Mutant(
         "the guard's word is the other one",
         METHOD,
-        "(BETTER if survives > 0.5 else NO_BETTER)",
-        "(NO_BETTER if survives > 0.5 else BETTER)",
+        "(NEARER if ratio <= NEAR else NO_BETTER)",
+        "(NO_BETTER if ratio <= NEAR else NEARER)",
         WORTH,
     ),
     Mutant(
         "the guard looks ahead to the wrong block",
         METHOD,
-        "survival_to(self.blocks - first + 1, known)",
-        "survival_to(len(known) + 1, known)",
+        "end = self.blocks - first + 1",
+        "end = len(new)",
         WORTH,
     ),
     Mutant(
@@ -150,6 +145,13 @@ DEEP_OBLIVIATE = (
         "math.exp(-k * (end - n))",
         "1.0",
         f"{CHANGES}::test_changes_that_shrink_by_one_factor_a_block_are_judged_rightly",
+    ),
+    Mutant(
+        "growth is not reckoned with",
+        SURVIVAL,
+        "(2 * survives - 1) / growth**2",
+        "(2 * survives - 1)",
+        f"{CHANGES}::test_stitching_beats_doing_nothing_just_where_more_than_half_survives",
     ),
     Mutant(
         "the fit has no b",

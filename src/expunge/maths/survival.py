@@ -1,18 +1,18 @@
-"""How much of the change that a training took on survives what it has still to learn.
+"""How near to retraining it brings a model to take on the change of its first blocks, and none of the later ones.
 
 Two trainings part at block 0; e_n is the difference of their weights after n blocks, and both end with block N. To add
-e_n to the end of the old one is nearer to the end of the new one than the old end itself,
+e_n to the end of the old one leaves the distance |e_n - e_N| to the end of the new one; doing nothing leaves |e_N|:
 
-    |e_n - e_N| < |e_N|    if and only if    s(n, N) > 1/2,    s(m, n) = <e_m, e_n> / |e_m|^2,
+    |e_n - e_N|^2 / |e_N|^2 = 1 - (2 s(n, N) - 1) |e_n|^2 / |e_N|^2,    s(m, n) = <e_m, e_n> / |e_m|^2,
 
-the survival of e_m until block n: both sides say |e_n|^2 < 2 <e_n, e_N>. After n blocks only the s(m, n) with m < n are
-known. Two laws are fitted to them together,
+with s the survival of e_m until block n. It is nearer if and only if more than half of e_n survives, and much nearer
+only if e_N is not many times as long. After n blocks, s(m, n) and |e_m| are known for m <= n, and are forecast by
 
-    s(m, n) = (m / n)^c exp(-k (n - m)),    c, k >= 0:
+    s(m, n) = (m / n)^c exp(-k (n - m)),    |e_m| / |e_n| = (m / n)^g,    c, k, g >= 0:
 
-an old change lives longer than a young one, in proportion to its age (networks do so), and a penalty on the weights
-takes the same share of it in every block. c and k are the non-negative least squares of the logarithms, for m from n/5
-to n - 1; the first blocks hold what a change of batches did there and then. That is a model, not a bound.
+an old change lives longer and grows less than a young one, in proportion to its age, and a penalty on the weights takes
+the same share of it in every block. The exponents are the least squares of the logarithms for m from n/5 to n - 1; the
+first blocks hold what a change of batches did there and then. That is a model, not a bound.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 LEAST = 1e-3  # a survival has a logarithm: it is taken to be at least this
@@ -33,17 +34,36 @@ def survival(earlier: Tensor, later: Tensor) -> float:
 
 
 def survival_to(end: int, known: Sequence[float]) -> float:
-    """The estimate of s(n, N), at most 1; nan where n < 2, as there is no past to judge from.
+    """The forecast of s(n, N), at most 1.
 
     Args:
-        end: N. known: s(1, n), .., s(n, n).
+        end: N. known: s(1, n), .., s(n, n); n >= 2.
     """
     from scipy.optimize import nnls  # slow to import
 
-    n = len(known)
-    if n < 2:
-        return math.nan
-    m = np.arange(math.ceil(n / 5), n)
+    m, n = _past(known), len(known)
     left = np.log(np.maximum(known[m[0] - 1 : n - 1], LEAST))
     (c, k), _ = nnls(np.stack([np.log(m / n), m - n], axis=1), left)
     return float((n / end) ** c * math.exp(-k * (end - n)))
+
+
+def growth_to(end: int, lengths: Sequence[float]) -> float:
+    """The forecast of |e_N| / |e_n|, at least 1: that a change will shrink by itself is not taken for granted.
+
+    Args:
+        end: N. lengths: |e_1|, .., |e_n|; n >= 2.
+    """
+    m, n = _past(lengths), len(lengths)
+    logs = np.log(np.maximum(lengths, np.finfo(np.float64).tiny))
+    x, y = np.log(m / n), logs[m - 1] - logs[-1]
+    return float((end / n) ** max(x @ y / (x @ x), 0.0))
+
+
+def distance_ratio(survives: float, growth: float) -> float:
+    """|e_n - e_N| / |e_N| of s(n, N) and |e_N| / |e_n|."""
+    return math.sqrt(max(1 - (2 * survives - 1) / growth**2, 0.0))
+
+
+def _past(known: Sequence[float]) -> NDArray[np.int64]:
+    """M from n/5 to n - 1."""
+    return np.arange(math.ceil(len(known) / 5), len(known))

@@ -13,8 +13,8 @@ last block that held a forgotten row. What is left of the old training is added 
     h^U = theta^U_{d+t} + (theta_B - theta_{d+t})                                             (algorithm 9, line 19).
 
 It is nearer to retraining than the untouched model just where more than half of the change theta^U_{d+t} - theta_{d+t}
-would have survived the blocks left out. The guard estimates that share (maths/survival.py) and reports it. Without a
-stop this is sequential retraining: exact, if it began at an exact checkpoint.
+would have survived the blocks left out, and by little where they would have added much. The guard forecasts the ratio
+of the distances (maths/survival.py). Without a stop this is sequential retraining, exact from an exact checkpoint on.
 
 Differs from the paper in:
 1. Delta is divided by |V|_1 (`residuals="absolute"` is the paper's): an L1 norm grows with the number of weights and
@@ -24,9 +24,8 @@ Differs from the paper in:
 3. After a stop every later theta_j is moved by theta^U_{d+t} - theta_{d+t}; moments, running statistics and counters
    stay. The paper leaves theta_j stale: the next request would add a difference of old and new checkpoints.
 4. Several rows may leave at once, in several blocks. Blocks are keyed hashes of owners; the order in them is keyed.
-5. Ten residuals at least, as fewer have no exponent. Blocks without rows train nothing and have no residual.
-
-It cannot adopt a model trained elsewhere: there is no checkpoint of it to start from.
+5. Ten residuals at least, as fewer have no exponent; blocks without rows have none.
+6. It cannot adopt a model trained elsewhere: there is no checkpoint of it to start from.
 
 Guarantee: none where it stitches (audited only); exact where training ran to the end from an exact checkpoint
 Models: networks (Sgd) and linear models (Convex), trained block after block
@@ -53,7 +52,7 @@ from expunge.learners.inputs import in_memory
 from expunge.learners.learner import Training
 from expunge.learners.sgd import Sgd
 from expunge.maths import fluctuation
-from expunge.maths.survival import survival, survival_to
+from expunge.maths.survival import distance_ratio, growth_to, survival, survival_to
 from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.methods.retrain import EXACT
 from expunge.noise import NoiseKey
@@ -65,8 +64,9 @@ STITCHED = (
     "The release is, or was trained on from, a sum of old and new checkpoints, and so are checkpoints that are kept: "
     "they still know the forgotten rows, and nothing was proved of what is left of them."
 )
-BETTER = " By the guard's estimate it is nearer to retraining than the untouched model."
-NO_BETTER = " By the guard's estimate stitching was no better than doing nothing."
+NEAR = 0.9  # of doing nothing's distance: what is above, the guard calls no better
+NEARER = " By the guard's estimate it is nearer to retraining than the untouched model."
+NO_BETTER = " By the guard's estimate stitching was no better than doing nothing, or hardly."
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,17 +163,20 @@ class DeepObliviate(Method[DeepObliviateRecord]):
                 slope = abs(fluctuation.power_law(residuals).slope(len(residuals)))
             if block >= max(affected) and slope < self.threshold:
                 break
-        changes = [flat(now) - flat(then) for now, then in zip(new[1:], old[first:], strict=False)]
-        stitched = [self.learner.shifted(later, changes[-1]) for later in old[block + 1 :]]
+        change = flat(new[-1]) - flat(old[block])
+        stitched = [self.learner.shifted(later, change) for later in old[block + 1 :]]
         exact = block + 1 if first <= record.exact else record.exact
         after = DeepObliviateRecord(record.seed, len(rows), exact, (*old[:first], *new[1:], *stitched))
-        known = [survival(change, changes[-1]) for change in changes]
-        survives = survival_to(self.blocks - first + 1, known) if stitched else math.nan
-        better = float(survives > 0.5) if stitched else math.nan
         stats = {"rows_visited": float(new[-1].visits - new[0].visits), "first_block": float(first)}
         stats |= {"last_block": float(block), "residual": residuals[-1] if residuals else math.nan, "slope": slope}
-        stats |= {"survival": survives, "beats_doing_nothing": better}
-        return Forgetting(after, _promise(after, survives), stats)
+        if not stitched:
+            return Forgetting(after, _promise(after), stats)
+        changes = (flat(now) - flat(then) for now, then in zip(new[1:], old[first:], strict=False))
+        known, lengths = zip(*((survival(e, change), float(e.norm())) for e in changes), strict=True)
+        end = self.blocks - first + 1
+        stats |= {"survival": survival_to(end, known), "growth": growth_to(end, lengths)}
+        ratio = distance_ratio(stats["survival"], stats["growth"])
+        return Forgetting(after, _promise(after, ratio), stats | {"distance_ratio": ratio})
 
     def _residual(self, before: Tensor, after: Tensor) -> list[float]:
         """Delta of one block; nothing where the old training made no step."""
@@ -195,8 +198,8 @@ class DeepObliviate(Method[DeepObliviateRecord]):
         return self.learner.train(training, part, seed=seed, purpose=PURPOSE)
 
 
-def _promise(record: DeepObliviateRecord, survives: float = math.nan) -> Certificate:
+def _promise(record: DeepObliviateRecord, ratio: float = math.nan) -> Certificate:
     """Exact where every checkpoint is; else why not, and the guard's word without its figure, which is of the rows."""
     if record.exact == len(record.checkpoints):
         return EXACT
-    return Uncertified(STITCHED if math.isnan(survives) else STITCHED + (BETTER if survives > 0.5 else NO_BETTER))
+    return Uncertified(STITCHED if math.isnan(ratio) else STITCHED + (NEARER if ratio <= NEAR else NO_BETTER))
