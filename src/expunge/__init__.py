@@ -24,6 +24,8 @@ _HOME = {
     "Rows": "rows",
     "Uncertified": "certificate",
     "Vault": "vault",
+    "codec": "maths.conditional_dependence",
+    "foci": "maths.feature_ordering",
 }
 
 __all__ = sorted(_HOME)

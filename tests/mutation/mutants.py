@@ -10,6 +10,7 @@ from .deep_obliviate import DEEP_OBLIVIATE
 from .exact_classics import EXACT_CLASSICS
 from .kept_rows import KEPT_ROWS
 from .delta_grad import DELTA_GRAD
+from .dependence import DEPENDENCE
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -310,3 +311,4 @@ MUTANTS = (
     *KEPT_ROWS,
 )
 MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DELTA_GRAD
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE
