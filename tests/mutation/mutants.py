@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
-from .exact_classics import EXACT_CLASSICS
-from .kept_rows import KEPT_ROWS
 from .delta_grad import DELTA_GRAD
 from .dependence import DEPENDENCE
+from .exact_classics import EXACT_CLASSICS
+from .kept_rows import KEPT_ROWS
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -309,6 +309,6 @@ MUTANTS = (
     *SHARDED,
     *DEEP_OBLIVIATE,
     *KEPT_ROWS,
+    *DELTA_GRAD,
+    *DEPENDENCE,
 )
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DELTA_GRAD
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE
