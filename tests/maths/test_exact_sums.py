@@ -181,6 +181,8 @@ def test_cancellation_loses_nothing_and_overflow_is_refused() -> None:
         exact_sums.sums(np.array([1.0, np.nan]))
     with pytest.raises(InputError, match="finite"):
         ExactSums.of([np.inf])
+    with pytest.raises(InputError, match="62 bits"):
+        ExactSums.of(np.array([2**63], dtype=np.uint64))
     with pytest.raises(ValueError, match="counts"):
         exact_sums.sums(np.ones(3)).over(0)
     with pytest.raises(ValueError, match="shapes"):
