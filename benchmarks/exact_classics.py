@@ -82,7 +82,7 @@ def cost() -> None:
     print(
         "one deletion, 50 float32 columns: milliseconds, and how many fit into one refit of scikit-learn's estimator;"
     )
-    print("keys: of which holding the request against the retained rows' keys, the only part that grows with them")
+    print("keys: of which holding the request against the retained rows' keys, the part that is linear in them")
     print("rows       method                 learn    deletion   keys    refit    refit/deletion  doing nothing")
     for n in (1_000, 10_000, 100_000, 1_000_000):
         rng = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def cost() -> None:
 
 
 def requests() -> None:
-    """Spec figures: 20,000 rows of 50 columns; thousands of single requests in random order; rows of scale 1e6."""
+    """20,000 rows of 50 columns; thousands of single requests in random order; rows of scale 1e6."""
     rng = np.random.default_rng(0)
     n, p, singles = 20_000, 50, 2_500
     x = rng.normal(size=(n, p)).astype(np.float32)

@@ -39,7 +39,7 @@ def nearest(exact: Fraction) -> float:
     return exact.numerator / exact.denominator  # Python rounds the quotient of integers correctly
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(columns_of(numbers))
 def test_sums_squares_and_products_are_those_of_fractions(rows) -> None:
     x = array(rows)
@@ -51,7 +51,7 @@ def test_sums_squares_and_products_are_those_of_fractions(rows) -> None:
     assert fractions(exact_sums.gram(x)) == fractions(exact_sums.products(x, x)) == gram
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(columns_of(numbers), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_sums_by_groups_are_those_of_each_group(rows, count, random) -> None:
     x = array(rows)
@@ -63,7 +63,7 @@ def test_sums_by_groups_are_those_of_each_group(rows, count, random) -> None:
         assert record.digest(parts.sum(0)) == record.digest(of(x))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(kept=columns_of(numbers), gone=columns_of(numbers))
 def test_what_is_taken_away_leaves_no_trace(kept, gone) -> None:
     x = array(kept)
@@ -117,6 +117,7 @@ def test_halves_go_to_even_and_one_bit_far_below_decides() -> None:
     assert ExactSums.of(2**53 + 1).over(3) == 3002399751580331.0  # 2^53 / 3 is half a unit less
 
 
+@settings(max_examples=40)
 @given(columns_of(middling))
 def test_exact_numbers_multiply_exactly_and_broadcast(rows) -> None:
     x = array(rows)
@@ -155,9 +156,9 @@ def test_thousands_of_additions_and_removals_in_any_order_end_at_the_same_bytes(
     clean = exact_sums.gram(x[2900:])
     for order in (rng.permutation(2900), np.arange(2900)):
         left = exact_sums.gram(x)
-        for row in order[:1400]:
+        for row in order[:600]:
             left = left - exact_sums.gram(x[row : row + 1])
-        left = left - exact_sums.gram(x[order[1400:]])
+        left = left - exact_sums.gram(x[order[600:]])
         assert record.digest(left) == record.digest(clean)
 
 
@@ -180,6 +181,8 @@ def test_cancellation_loses_nothing_and_overflow_is_refused() -> None:
         exact_sums.sums(np.array([1.0, np.nan]))
     with pytest.raises(InputError, match="finite"):
         ExactSums.of([np.inf])
+    with pytest.raises(InputError, match="62 bits"):
+        ExactSums.of(np.array([2**63], dtype=np.uint64))
     with pytest.raises(ValueError, match="counts"):
         exact_sums.sums(np.ones(3)).over(0)
     with pytest.raises(ValueError, match="shapes"):

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge.audits.reconstruction import reconstruct
 from expunge.certificate import Exact
 from expunge.errors import DuplicateRows, InputError, MustRetrain
 from expunge.learners.convex import Convex
@@ -18,6 +19,7 @@ from expunge.learners.summation import TWO_RELEASES
 from expunge.method import Adopts, Extends
 from expunge.methods import Retrain, Ridge
 from expunge.noise import NoiseKey
+from expunge.objective import LinearObjective
 from expunge.record import digest
 from expunge.rows import Rows, Table
 
@@ -221,6 +223,18 @@ def test_what_cannot_be_read_is_told() -> None:
     for l2 in (-1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="at least 0"):
             Ridge(l2)
+
+
+def test_two_releases_give_the_row_that_left_to_whoever_has_the_others() -> None:
+    rows, method = some_rows(40), Ridge(0.1, penalise_intercept=True)
+    retained, gone = rows.without([5]), rows.only([5])
+    record = learned(method, rows)
+    after = method.forget(record, retained, gone, noise=NOISE).record
+    before_and_after = [method.release(each).tensors["weights"] for each in (record, after)]
+    objective = LinearObjective("squared", 0.1, inputs=3, outputs=1)
+    found = reconstruct(objective, *before_and_after, retained, retained=39)
+    assert found.row is not None
+    assert np.allclose(found.row.numpy(), gone.columns["x"][0])
 
 
 def test_it_extends_and_does_not_adopt() -> None:

@@ -36,6 +36,7 @@ from expunge.maths.correct_rounding import (
     nearest,
     nearest_of_few,
 )
+from expunge.maths.digit_slices import product, slices
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -61,16 +62,18 @@ class ExactSums:
 
     @classmethod
     def of(cls, values: ArrayLike) -> ExactSums:
-        """The numbers themselves, of any shape: finite floats or int64.
+        """The numbers themselves, of any shape: finite floats, or integers of at most 62 bits.
 
         Raises:
-            InputError: a number is NaN or infinite.
+            InputError: a number is NaN or infinite, or an integer has more bits.
         """
         numbers = np.asarray(values)
         if numbers.dtype.kind in "iub":
+            if numbers.size and not -(2**62) <= int(numbers.min()) <= int(numbers.max()) <= 2**62:
+                raise InputError("Exact sums take integers of at most 62 bits; give larger ones as float64.")
             return _canonical(numbers.astype(np.int64)[None], 0)
         found = _Collected(numbers.shape)
-        for place, where, digits in _slices(numbers.astype(np.float64).reshape(1, -1)):
+        for place, where, digits in slices(numbers.astype(np.float64).reshape(1, -1)):
             if len(where):
                 found.add(place, digits.reshape(numbers.shape))
         return found.exact()
@@ -193,12 +196,12 @@ def gram(x: ArrayLike, groups: Ints | None = None, count: int = 1) -> ExactSums:
     p = numbers.shape[1]
     found = _Collected((count, p, p))
     for group, chunk in _chunks(numbers, groups, count):
-        parts = list(_slices(chunk))
+        parts = list(slices(chunk))
         for k, left in enumerate(parts):
             found.add(2 * left[0], left[2].T @ left[2], group)
             for right in parts[k + 1 :]:
-                product = _product(left, right).astype(np.int64)
-                found.add(left[0] + right[0], product + product.T, group)
+                both = product(left, right).astype(np.int64)
+                found.add(left[0] + right[0], both + both.T, group)
     exact = found.exact()
     return exact[0] if groups is None else exact
 
@@ -213,10 +216,10 @@ def products(x: ArrayLike, y: ArrayLike) -> ExactSums:
     found = _Collected((left.shape[1], right.shape[1]))
     size = _chunk_rows(left.shape[1] + right.shape[1], CHUNK_ROWS)
     for start in range(0, len(left), size):
-        others = list(_slices(right[start : start + size]))
-        for mine in _slices(left[start : start + size]):
+        others = list(slices(right[start : start + size]))
+        for mine in slices(left[start : start + size]):
             for theirs in others:
-                found.add(mine[0] + theirs[0], _product(mine, theirs))
+                found.add(mine[0] + theirs[0], product(mine, theirs))
     return found.exact()
 
 
@@ -254,7 +257,7 @@ def _summed(x: ArrayLike, groups: Ints | None, count: int, power: int) -> ExactS
     size = _chunk_rows(flat.shape[1], CHUNK_ROWS if power == 2 else _CHUNK_NUMBERS)
     for start in range(0, len(flat), size):
         codes = None if groups is None else groups[start : start + size]
-        parts = list(_slices(flat[start : start + size]))
+        parts = list(slices(flat[start : start + size]))
         for k, (place, rows, digits) in enumerate(parts):
             if power == 1:
                 found.add(place, _by_group(digits, None, rows, codes, count))
@@ -281,39 +284,6 @@ def _by_group(digits: Floats, times: Floats | None, rows: Ints, codes: Ints | No
 
     member = csr_array((np.ones(len(rows)), (codes[rows], np.arange(len(rows)))), shape=(count, len(rows)))
     return np.asarray(member @ numbers)
-
-
-Slice = tuple[int, Ints, Floats]
-
-
-def _slices(x: Floats) -> Iterator[Slice]:
-    """`x = sum_k digits_k 2^(20 place_k)`: (place, rows, digits (rows, p)), falling; integers below 2^20 in size.
-
-    A slice holds the rows that have anything left below the slices before it, so its rows are among theirs.
-    """
-    if not np.isfinite(x).all():
-        raise InputError("Exact sums need finite numbers; NaN or infinity was given. Fill or leave out such rows.")
-    rows, rest = np.arange(len(x)), x
-    while (left := (rest != 0).any(1)).any():
-        if not left.all():
-            rows, rest = rows[left], rest[left]
-        place = (math.frexp(np.abs(rest).max())[1] - 1) // BASE_BITS
-        digits = np.trunc(_scaled(rest, -BASE_BITS * place))
-        yield place, rows, digits
-        rest = rest - _scaled(digits, BASE_BITS * place)  # exact: both are multiples of the last bit of `rest`
-
-
-def _scaled(x: Floats, power: int) -> Floats:
-    """`x 2^power`; a product is quicker than ldexp, and as exact where 2^power and what matters of it are normal."""
-    return x * 2.0**power if abs(power) < 900 else np.ldexp(x, power)
-
-
-def _product(left: Slice, right: Slice) -> Floats:
-    """`left' right` over the rows of both."""
-    if len(left[1]) == len(right[1]) and (left[1] is right[1] or np.array_equal(left[1], right[1])):
-        return left[2].T @ right[2]
-    _, mine, theirs = np.intersect1d(left[1], right[1], assume_unique=True, return_indices=True)
-    return left[2][mine].T @ right[2][theirs]
 
 
 def _chunks(x: Floats, groups: Ints | None, count: int) -> Iterator[tuple[int, Floats]]:
