@@ -86,7 +86,7 @@ def deletions(name: str, x: Floats, method: KMeans, count: int, checks: int = 1)
     print(f"{name:<27}{len(x):>9,}", *shown, *ratios, f"{again / count:>6.0%}{visits / count:>8.2f}", flush=True)
 
 
-def by_side(name: str, x: Floats, seeds: int = 3, each: int = 40) -> None:
+def by_side(name: str, x: Floats, seeds: int = 3, each: int = 30) -> None:
     """How often one deletion runs steps again, and the inertia, for each side of the lattice."""
     rows = Rows.of(x)
     places = np.random.default_rng(2).permutation(len(x)).tolist()
