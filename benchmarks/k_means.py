@@ -126,7 +126,7 @@ def after_deletions(x: Floats, method: KMeans, share: float = 0.2) -> None:
     after, before = (method.inertia(method.release(r), retained.columns) for r in (step.record, record))
     theirs = statistics.median(float(scikit(retained.columns["x"], method.clusters, s).inertia_) for s in range(5))
     print(
-        f"{len(gone):,} of {len(x):,} rows, all of the largest cluster, leave; inertia of those left, as a share "
+        f"{len(gone):,} of {len(x):,} rows, all in the largest cluster, leave; inertia of those left, as a share "
         f"of scikit-learn's refit: forgotten {after / theirs:.3f}, doing nothing {before / theirs:.3f}",
         flush=True,
     )
