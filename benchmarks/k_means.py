@@ -86,7 +86,7 @@ def deletions(name: str, x: Floats, method: KMeans, count: int, checks: int = 1)
     print(f"{name:<27}{len(x):>9,}", *shown, *ratios, f"{again / count:>6.0%}{visits / count:>8.2f}", flush=True)
 
 
-def by_side(name: str, x: Floats, seeds: int = 3, each: int = 40) -> None:
+def by_side(name: str, x: Floats, seeds: int = 3, each: int = 30) -> None:
     """How often one deletion runs steps again, and the inertia, for each side of the lattice."""
     rows = Rows.of(x)
     places = np.random.default_rng(2).permutation(len(x)).tolist()
@@ -126,7 +126,7 @@ def after_deletions(x: Floats, method: KMeans, share: float = 0.2) -> None:
     after, before = (method.inertia(method.release(r), retained.columns) for r in (step.record, record))
     theirs = statistics.median(float(scikit(retained.columns["x"], method.clusters, s).inertia_) for s in range(5))
     print(
-        f"{len(gone):,} of {len(x):,} rows, all of the largest cluster, leave; inertia of those left, as a share "
+        f"{len(gone):,} of {len(x):,} rows, all in the largest cluster, leave; inertia of those left, as a share "
         f"of scikit-learn's refit: forgotten {after / theirs:.3f}, doing nothing {before / theirs:.3f}",
         flush=True,
     )

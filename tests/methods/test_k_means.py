@@ -70,8 +70,8 @@ def some_problem(seed: int) -> tuple[KMeans, Rows, np.random.Generator]:
     if seed % 7 == 0:
         x[n // 2 :] = x[: n - n // 2]
     lattice = None if seed % 5 == 2 else float(generator.choice([1e-3, 0.1, 1.0, 30.0]))
-    width, depth = ((1, 1), (1, 1), (1, 3), (2, 1), (3, 1), (2, 2))[seed % 6]
-    k, steps = int(generator.integers(1, 5)), int(generator.integers(1, 5))
+    width, depth = ((1, 1), (1, 1), (1, 3), (2, 1), (1, 1), (2, 2), (1, 1), (3, 1))[seed % 8]
+    k, steps = int(generator.integers(1, 5)), int(generator.integers(1, 4))
     gamma = float(generator.choice([0.0, 0.2, 1.0]))
     subjects = [i // 2 for i in range(n)] if seed % 2 else None
     return KMeans(k, steps, lattice, gamma, width, depth), Rows.of(x, subjects=subjects), generator
@@ -89,7 +89,7 @@ def test_two_thousand_deletions_end_in_the_record_learned_without_the_rows(part:
             record, rows = step.record, rows.without([gone])
             still += not step.stats["leaves_run_again"]
             assert np.isfinite(centroids(method, record)).all()
-            if count % 8 == 0 or len(rows) == 1:
+            if count % 10 == 0 or len(rows) == 1:
                 assert digest(record) == digest(learned(method, rows, seed)), seed
         deletions += len(order) - 1
     assert deletions > 450  # in each of the four parts
