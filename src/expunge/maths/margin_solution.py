@@ -194,14 +194,14 @@ def _clear(dual: Dual, found: Polished, margin: Places, bound: Places, g: Floats
         * (1 + 2 * NEAR)
         * ROUNDING
         * math.sqrt(dual.x.shape[1] + size)
-        * (1.0 + dual.kernel.sensitivity(dual.x) * total)
+        * (1.0 + dual.kernel.sensitivity(dual.norms) * total)
     )
     e = tol / 2 + hidden
     outside = np.ones(len(dual), dtype=bool)
     outside[margin] = False
     near = np.flatnonzero(outside & (np.abs(g) <= np.abs(g[outside]).min(initial=np.inf) + 2 * hidden))
     gamma = min((abs(_single(dual, int(i), alpha, margin, bound, b)) for i in near), default=math.inf)
-    c, kappa = math.sqrt(len(margin) * rho), math.sqrt(dual.kernel.largest(dual.x))
+    c, kappa = math.sqrt(len(margin) * rho), math.sqrt(dual.kernel.largest(dual.norms))
     if not e * (2 + 2 * kappa * c) <= gamma / 2:
         return False
     moved = (e * c) ** 2 / (2 * gamma) if math.isfinite(gamma) else 0.0
