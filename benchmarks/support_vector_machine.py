@@ -1,6 +1,6 @@
 """Support vector machine: forgetting beside scikit-learn's SVC refits, the roads taken, and how often paths fail.
 
-    python benchmarks/support_vector_machine.py [--largest 10000]
+    python benchmarks/support_vector_machine.py [--largest 10000] [--images 4000]
 
 CPU seconds of one thread, medians, as ratios in this run; asserts equal digests and the conditions of the optimum.
 Doing nothing is printed as the largest change of a decision that forgetting makes.
@@ -169,7 +169,7 @@ def violation(method: SupportVectorMachine, record: Any, rows: Rows) -> float:
     return float(max(over, under))
 
 
-def real_data(requests: int = 5) -> None:
+def real_data(images_kept: int, requests: int = 5) -> None:
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     x, y = data.data[order] / 16.0, data.target[order]
@@ -184,14 +184,15 @@ def real_data(requests: int = 5) -> None:
     both = []
     for pixels, label in images:
         keep = (label == 3) | (label == 8)
-        both.append(Rows.of(pixels[keep].reshape(-1, 784) / 255.0, (label[keep] == 8).astype(int), classes=2))
+        some = pixels[keep][:images_kept].reshape(-1, 784) / 255.0
+        both.append(Rows.of(some, (label[keep][:images_kept] == 8).astype(int), classes=2))
     measure("MNIST 3 against 8, rbf", SupportVectorMachine(cost=5.0, gamma=0.02), *both, requests)
     measure("MNIST 3 against 8, linear", SupportVectorMachine("linear", 0.01), *both, requests)
     with np.load(DATA / "adult.npz", allow_pickle=False) as stored:
         numbers, codes, target = stored["X_num"].astype(float), stored["X_cat"], stored["y"].astype(int)
     numbers = (numbers - numbers.mean(0)) / numbers.std(0)
     table = np.column_stack([numbers, *(np.eye(codes[:, j].max() + 1)[codes[:, j]] for j in range(codes.shape[1]))])
-    cut = Rows.of(table[:5_000], target[:5_000], classes=2), Rows.of(table[40_000:], target[40_000:], classes=2)
+    cut = Rows.of(table[:4_000], target[:4_000], classes=2), Rows.of(table[40_000:], target[40_000:], classes=2)
     measure("Adult cut, rbf", SupportVectorMachine(gamma=0.02), *cut, requests)
 
 
@@ -199,7 +200,8 @@ def main() -> None:
     """Run and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--largest", type=int, default=10_000)
-    largest = arguments.parse_args().largest
+    arguments.add_argument("--images", type=int, default=4_000, help="of MNIST's 3 and 8, at most")
+    chosen = arguments.parse_args()
     torch.set_num_threads(1)
     learned(SupportVectorMachine(), cloud(20, 4, 0))  # compiles
     print("roads: machines unchanged / on the path / by descent from the old weights / learned from nothing")
@@ -213,10 +215,10 @@ def main() -> None:
         "learn    1e-8"
     )
     for n in (1_000, 3_000, 10_000):
-        if n <= largest:
+        if n <= chosen.largest:
             measure("cloud, rbf", SupportVectorMachine(), cloud(n, 20, 0), None)
             measure("cloud, linear", SupportVectorMachine("linear", 0.1), cloud(n, 20, 0), None)
-    real_data()
+    real_data(chosen.images)
 
 
 if __name__ == "__main__":

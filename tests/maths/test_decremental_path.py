@@ -61,7 +61,8 @@ def test_r_is_the_inverse_after_growing_and_shrinking() -> None:
         margin.shrink(place)
         assert gone not in margin.members
         assert off(margin) < 1e-7
-        assert np.allclose(margin.columns[: len(margin.members)], margin.dual.columns(np.array(margin.members)))
+        weights = np.arange(len(margin.members), dtype=float)
+        assert np.allclose(margin.spread(weights), weights @ margin.dual.columns(np.array(margin.members)))
 
 
 def test_a_row_that_is_no_new_direction_is_refused() -> None:

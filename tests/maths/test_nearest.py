@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
 from expunge.maths import nearest as search
 from expunge.maths.nearest import METRICS, nearest
@@ -37,3 +38,23 @@ def test_a_zero_row_is_at_cosine_distance_one_from_everything() -> None:
     distances, where = nearest(np.array([[0.0, 0.0], [2.0, 0.0]]), [np.array([[1.0, 0.0], [0.0, 0.0]])], 2, "cosine")
     assert distances.tolist() == [[1.0, 1.0], [0.0, 1.0]]
     assert where.tolist() == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_tree_answers_as_a_pass_over_all_rows_does(metric: Any, ties: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(2)
+    x, queries = generator.normal(size=(700, 3)), generator.normal(size=(60, 3))
+    if ties:
+        x, queries = np.round(x), np.round(queries)
+    x[5:9] = queries[0]
+    whole = nearest(queries, [x[:300], x[300:]], 9, metric)
+    trees = []
+    monkeypatch.setattr(search, "KDTree", lambda rows: trees.append(len(rows)) or KDTree(rows))
+    monkeypatch.setattr(search, "TREE_ROWS", 500)
+    monkeypatch.setattr(search, "TREE_QUERIES", 50)
+    found = nearest(queries, [x[:300], x[300:]], 9, metric)
+    assert trees == [700]
+    assert (found[0].tobytes(), found[1].tobytes()) == (whole[0].tobytes(), whole[1].tobytes())
+    assert (nearest(queries, [x], 9, "cosine")[1] >= 0).all()
+    assert trees == [700]

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from expunge.maths.margin_dual import Dual, Floats, Places
@@ -39,13 +40,12 @@ class Path:
 
 
 class Margin:
-    """S in the order of joining, with its kernel columns and R; row and column 0 of R belong to b."""
+    """S in the order of joining, and R; row and column 0 of R belong to b."""
 
     def __init__(self, dual: Dual, members: Places) -> None:
         self.dual, self.members = dual, members.tolist()
-        self.columns: Floats = np.empty((max(64, 2 * len(members)), len(dual)))
-        self.columns[: len(members)] = dual.columns(members)
         self.inverse: NDArray[np.float64] = np.zeros((1, 1))
+        dual.keep(members)
         if len(members):
             self.refresh()
 
@@ -55,11 +55,17 @@ class Margin:
         Raises:
             numpy.linalg.LinAlgError: S does not determine its weights.
         """
-        y = self.dual.y[self.members]
+        y, s = self.dual.y[self.members], torch.tensor(self.members)
         bordered = np.zeros((len(y) + 1, len(y) + 1))
         bordered[0, 1:], bordered[1:, 0] = y, y
-        bordered[1:, 1:] = np.outer(y, y) * self.columns[: len(y), self.members]
+        bordered[1:, 1:] = np.outer(y, y) * self.dual.block(s, s).numpy()
         self.inverse = np.asarray(np.linalg.inv(bordered), dtype=np.float64)
+
+    def spread(self, weights: Floats) -> Floats:
+        """What weights (|S|,) of the members add up to at every row: sum_s K(x_i, x_s) weights_s, (m,)."""
+        placed = np.zeros(len(self.dual))
+        placed[self.members] = weights
+        return self.dual.combined(placed)
 
     def grow(self, row: int) -> None:
         """Let a row join.
@@ -68,24 +74,22 @@ class Margin:
             numpy.linalg.LinAlgError: it is no new direction.
         """
         dual, size = self.dual, len(self.members)
-        column = dual.columns(np.array([row]))[0]
-        if size == len(self.columns):
-            self.columns = np.concatenate([self.columns, np.empty_like(self.columns)])
-        self.columns[size] = column
+        dual.keep(np.array([row]))
+        self.members.append(row)
         if not size:
-            self.members.append(row)
             self.refresh()
             return
-        border = np.concatenate([[dual.y[row]], dual.y[row] * dual.y[self.members] * column[self.members]])
+        kernel = dual.block(torch.tensor([row]), torch.tensor(self.members)).numpy()[0]
+        y = dual.y[self.members]
+        border = np.concatenate([y[-1:], y[-1] * y[:-1] * kernel[:-1]])
         beta = -self.inverse @ border
-        gain = column[row] + border @ beta
-        if not gain > SINGULAR * max(column[row], 1e-300):
+        gain = kernel[-1] + border @ beta
+        if not gain > SINGULAR * max(kernel[-1], 1e-300):
             raise np.linalg.LinAlgError("the row that joins is no new direction")
         grown = np.zeros((size + 2, size + 2))
         grown[:-1, :-1] = self.inverse
         step = np.append(beta, 1.0)
         self.inverse = grown + np.outer(step, step) / gain
-        self.members.append(row)
 
     def shrink(self, place: int) -> None:
         """Let the member at `place` leave; the last one takes its place."""
@@ -95,7 +99,6 @@ class Margin:
         keep = np.arange(last + 2)
         keep[p] = last + 1
         self.inverse = self.inverse[np.ix_(keep[:-1], keep[:-1])]
-        self.columns[place] = self.columns[last]
         self.members[place] = self.members[last]
         self.members.pop()
 
@@ -145,7 +148,7 @@ class _Walk:
         if len(s):
             direction = -self.margin.inverse @ np.concatenate([[self.pull.sum()], y[s] * self.pulled[s]])
         da = direction[1:]
-        dg = y * (self.margin.columns[: len(s)].T @ (y[s] * da) + self.pulled + direction[0])
+        dg = y * (self.margin.spread(y[s] * da) + self.pulled + direction[0])
         edge, place = _edge(self.alpha[s], self.upper[s], da)
         zero, row = self._zero(dg)
         length = min(edge, zero, self.left)

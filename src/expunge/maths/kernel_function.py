@@ -38,16 +38,16 @@ class KernelFunction:
                 squared = inner.mul_(-2.0).add_(own[:, None]).add_(other).clamp_(min=0.0)
                 return squared.mul_(-self.gamma).exp_()
 
-    def largest(self, x: Tensor) -> float:
-        """max_i K(x_i, x_i): no entry of the matrix is larger."""
+    def largest(self, norms: Tensor) -> float:
+        """max_i K(x_i, x_i), given the `squares` of the rows: no entry of the matrix is larger."""
         if self.kind == "rbf":
             return 1.0
-        norm = float(squares(x).max())
+        norm = float(norms.max())
         return norm if self.kind == "linear" else (abs(self.gamma) * norm + abs(self.coef0)) ** self.degree
 
-    def sensitivity(self, x: Tensor) -> float:
+    def sensitivity(self, norms: Tensor) -> float:
         """How many times the relative rounding error of a product |x|^2 an entry's error is, at most."""
-        norm = float(squares(x).max())
+        norm = float(norms.max())
         match self.kind:
             case "linear":
                 return norm
@@ -61,6 +61,6 @@ class KernelFunction:
 def squares(x: Tensor) -> Tensor:
     """|x_i|^2, (n,), each added up in the order of the columns: a function of the row alone."""
     total = x.new_zeros(len(x))
-    for column in x.T:
+    for column in x.T.contiguous():
         total = total + column * column
     return total

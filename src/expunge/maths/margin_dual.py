@@ -70,6 +70,11 @@ class Dual:
             part._reference = (alpha[keep], self.gradient(alpha)[keep]) if near else None
         return part
 
+    def keep(self, where: Places) -> None:
+        """Compute the columns of these rows, so that `combined` need not; a linear kernel needs none."""
+        if self.kernel.kind != "linear":
+            self._compute(where)
+
     def columns(self, where: Places) -> Floats:
         """K(x_i, x) for i in `where`, (len(where), m)."""
         self._compute(where)
@@ -78,6 +83,9 @@ class Dual:
     def combined(self, weights: Floats) -> Floats:
         """sum_j K(x_i, x_j) weights_j, (m,), from the columns where the weight is not 0; none is kept for it."""
         where = np.flatnonzero(weights)
+        if self.kernel.kind == "linear":  # through the columns of x, which are few
+            rows = torch.from_numpy(where)
+            return np.array((self.x @ (torch.from_numpy(weights)[rows] @ self.x[rows])).numpy())
         kept = where[self._place[where] >= 0]
         placed = torch.zeros(self._held, dtype=torch.float64)
         placed[torch.from_numpy(self._place[kept])] = torch.from_numpy(weights[kept])

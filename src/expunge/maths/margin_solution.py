@@ -25,9 +25,9 @@ stay well below delta and below the threshold by which sets are read off a point
 unique optimum; (2) whoever learns reads the same sets off the point where descent stops, whichever that is. Every
 number in it grows safer when a row outside S and E leaves, so such a row leaves without any computation.
 
-What rounding can hide of g, a sum corrected at most twice by an eighth of it, is bounded as 8 u sqrt(p + |S| + |E|)
-times the sum of absolute terms (Higham & Mary 2019, theorem 3.1: missed with a probability below 1e-13 where rounding
-errors are independent).
+What rounding can hide of g, a sum corrected at most twice by an eighth of it, is bounded as 8 u (sqrt(p) s + sqrt(|S| +
+|E|) kappa^2) sum a, s being how an entry of K magnifies the error of its products (Higham & Mary 2019, theorem 3.1:
+missed with a probability below 1e-13 where rounding errors are independent).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from torch import Tensor
 from expunge.errors import NotConverged
 from expunge.maths.margin_dual import NEAR, Dual, Floats, Places, descend
 
-EDGE = 1e-8  # share of a bound within which a weight is read as being there
+EDGE = 1e-6  # share of a bound within which a weight is read as being there
 TOLERANCES = (1e-3, 1e-5, 1e-7)
 REPAIRS = 12  # rounds of the active-set iteration
 ROUNDING = 2.0**-53
@@ -189,19 +189,15 @@ def _clear(dual: Dual, found: Polished, margin: Places, bound: Places, g: Floats
     if not (len(margin) or len(bound)) or off > tol / 4:
         return False
     size, total = len(margin) + len(bound), float(alpha[np.union1d(margin, bound)].sum())
-    hidden = (
-        8
-        * (1 + 2 * NEAR)
-        * ROUNDING
-        * math.sqrt(dual.x.shape[1] + size)
-        * (1.0 + dual.kernel.sensitivity(dual.x) * total)
-    )
+    columns = math.sqrt(dual.x.shape[1]) * dual.kernel.sensitivity(dual.norms)
+    terms = (columns + math.sqrt(size) * dual.kernel.largest(dual.norms)) * total
+    hidden = 8 * (1 + 2 * NEAR) * ROUNDING * (1.0 + terms)
     e = tol / 2 + hidden
     outside = np.ones(len(dual), dtype=bool)
     outside[margin] = False
     near = np.flatnonzero(outside & (np.abs(g) <= np.abs(g[outside]).min(initial=np.inf) + 2 * hidden))
     gamma = min((abs(_single(dual, int(i), alpha, margin, bound, b)) for i in near), default=math.inf)
-    c, kappa = math.sqrt(len(margin) * rho), math.sqrt(dual.kernel.largest(dual.x))
+    c, kappa = math.sqrt(len(margin) * rho), math.sqrt(dual.kernel.largest(dual.norms))
     if not e * (2 + 2 * kappa * c) <= gamma / 2:
         return False
     moved = (e * c) ** 2 / (2 * gamma) if math.isfinite(gamma) else 0.0

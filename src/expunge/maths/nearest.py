@@ -6,21 +6,28 @@
 
 A pair's value is a function of the two rows alone (`kernels.pairwise`), and of equally near rows the earlier is nearer:
 with the rows in the order of their keys, the neighbours of a query do not depend on rows that are not there.
+
+Many queries on many rows of few columns go through a k-d tree, built for the call and kept nowhere. It only finds a
+radius that holds the k nearest; which they are is decided among the rows within by the same distances, so the answer is
+the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from expunge.kernels import pairwise
 
 Matrix = NDArray[np.float64]
 Places = NDArray[np.int64]
 METRICS = ("cosine", "euclidean", "manhattan")
+POWERS = {"euclidean": 2.0, "manhattan": 1.0}  # the metrics that a k-d tree knows
 QUERIES, ROWS = 64, 4096  # of one tile of distances: 2 MiB
+TREE_COLUMNS, TREE_ROWS, TREE_QUERIES = 6, 5_000, 300  # at most, at least, at least: where a tree is worth building
 
 
 def nearest(queries: Matrix, blocks: Iterable[Matrix], k: int, metric: str) -> tuple[Matrix, Places]:
@@ -29,7 +36,14 @@ def nearest(queries: Matrix, blocks: Iterable[Matrix], k: int, metric: str) -> t
     Args:
         queries: (m, p). blocks: the rows in their order, (n_i, p) each. metric: one of `METRICS`.
     """
-    queries = np.ascontiguousarray(queries)
+    queries, blocks = np.ascontiguousarray(queries), list(blocks)
+    many = len(queries) >= TREE_QUERIES and sum(map(len, blocks)) >= TREE_ROWS
+    if many and queries.shape[1] <= TREE_COLUMNS and metric in POWERS:
+        return _by_tree(queries, np.concatenate(blocks), k, metric)
+    return _by_pass(queries, blocks, k, metric)
+
+
+def _by_pass(queries: Matrix, blocks: Sequence[Matrix], k: int, metric: str) -> tuple[Matrix, Places]:
     best, where = np.full((len(queries), k), np.inf), np.full((len(queries), k), -1, dtype=np.int64)
     first = 0
     for block in blocks:
@@ -43,6 +57,20 @@ def nearest(queries: Matrix, blocks: Iterable[Matrix], k: int, metric: str) -> t
                 pairwise.keep_smallest(tile, first + start, best[part], where[part])
         first += len(block)
     return (np.sqrt(best) if metric == "euclidean" else best), where
+
+
+def _by_tree(queries: Matrix, rows: Matrix, k: int, metric: str) -> tuple[Matrix, Places]:
+    """As `_by_pass`: the tree's radius, made a little larger than rounding could have made it smaller."""
+    tree, power = KDTree(rows), POWERS[metric]
+    reach = np.asarray(tree.query(queries, [k], p=power)[0])
+    within = tree.query_ball_point(queries, reach[:, 0] * (1 + 1e-9) + 1e-150, p=power, return_sorted=True)
+    distances, where = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
+    for place, near in enumerate(within):
+        found = np.array(near, dtype=np.int64)
+        one = slice(place, place + 1)
+        distances[one], among = _by_pass(queries[one], [rows[found]], k, metric)
+        where[one] = found[among]
+    return distances, where
 
 
 def _cosine(a: Matrix, bt: Matrix, out: Matrix) -> None:
