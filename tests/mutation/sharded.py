@@ -1,4 +1,4 @@
-"""Planted bugs of sharded training: defects of the published SISA code, and what features, marks and costs rest on."""
+"""Planted bugs of sharded training (defects of the published SISA code among them) and of the scikit-learn adapter."""
 
 from __future__ import annotations
 
@@ -130,4 +130,52 @@ BY_THEMSELVES = (
     ),
 )
 
-SHARDED = PUBLISHED + BY_THEMSELVES
+ADAPTER = "sklearn/estimators.py"
+ADAPTED = "tests/test_sklearn.py"
+
+IN_SCIKIT_LEARN = (
+    Mutant(
+        "what happened before the estimator is not told",
+        ADAPTER,
+        "return replace(certificate, assumptions=(*certificate.assumptions, OUTSIDE))",
+        "return certificate",
+        f"{ADAPTED}::test_the_estimator_alone_lists_what_it_cannot_see_as_an_assumption",
+    ),
+    Mutant(
+        "a scaler before the estimator is passed over",
+        "sklearn/upstream.py",
+        "if get_tags(step).requires_fit else []",
+        "if False else []",
+        f"{ADAPTED}::test_a_fitted_step_before_it_voids_the_certificate",
+    ),
+    Mutant(
+        "the second forgetting counts as the first",
+        ADAPTER,
+        "        self.releases_ += 1\n",
+        "",
+        f"{ADAPTED}::test_every_release_of_a_certified_method_has_its_own_noise_and_number",
+    ),
+    Mutant(
+        "an estimator is not purged",
+        ADAPTER,
+        "if offers(method, Settles):",
+        "if False:",
+        f"{ADAPTED}::test_every_release_of_a_certified_method_has_its_own_noise_and_number",
+    ),
+    Mutant(
+        "an unchanged release passes for forgotten",
+        ADAPTER,
+        "if not may_stay(certificate) and",
+        "if False and",
+        f"{ADAPTED}::test_a_release_that_did_not_change_without_proof_is_learned_again",
+    ),
+    Mutant(
+        "the caller's array is the estimator's",
+        ADAPTER,
+        'return {"x": np.array(x)}',
+        'return {"x": x}',
+        f"{ADAPTED}::test_what_the_caller_does_to_its_arrays_does_not_reach_the_rows",
+    ),
+)
+
+SHARDED = PUBLISHED + BY_THEMSELVES + IN_SCIKIT_LEARN
