@@ -48,13 +48,6 @@ PUBLISHED = (
         "tuple(after - before for",
         f"{COSTS}::test_no_step_is_left_without_an_epoch",
     ),
-    Mutant(
-        "an empty shard votes",
-        SISA,
-        "if size >= self.least_rows)",
-        "if size >= 0)",
-        f"{PLACES}::test_a_whole_shard_a_whole_slice_and_a_whole_class_leave",
-    ),
 )
 
 BY_THEMSELVES = (
@@ -64,13 +57,6 @@ BY_THEMSELVES = (
         "if FITTED in training.settings:",
         "if FITTED in training.settings and training.epochs < 0:",
         "tests/learners/test_featured.py::test_features_stay_those_of_the_first_rows",
-    ),
-    Mutant(
-        "numbers beyond the first rows are not cut",
-        FEATURED,
-        "-self.limit, self.limit)",
-        "-np.inf, np.inf)",
-        "tests/learners/test_featured.py::test_numbers_far_beyond_the_first_rows_are_cut",
     ),
     Mutant(
         "what features assume is not told",
@@ -87,13 +73,6 @@ BY_THEMSELVES = (
         f"{SHARDS}::test_the_certificate_tells_what_features_and_marks_assume",
     ),
     Mutant(
-        "marks are counted, not read",
-        DEALING,
-        "return np.asarray(column != 0)",
-        "return np.arange(len(column)) < (column != 0).sum()",
-        f"{SHARDS}::test_marked_rows_lie_in_their_own_shards_and_forget_bit_for_bit",
-    ),
-    Mutant(
         "marked rows are spread over all shards",
         DEALING,
         "shards = np.where(self._prone(table), self.shards - self.prone_shards + apart, shards)",
@@ -101,25 +80,11 @@ BY_THEMSELVES = (
         f"{SHARDS}::test_marked_rows_lie_in_their_own_shards_and_forget_bit_for_bit",
     ),
     Mutant(
-        "a step on too few rows trains all the same",
-        SISA,
-        "if len(rows) >= self.least_rows:",
-        "if len(rows):",
-        f"{SHARDS}::test_small_shards_do_not_vote_and_steps_on_few_rows_train_nothing",
-    ),
-    Mutant(
         "a worker's draws are not watched",
         "learners/draws.py",
         "    if not alone:\n        sys.setprofile(watch)\n",
         "",
         "tests/learners/test_draws.py::test_a_draw_is_refused_wherever_it_trains",
-    ),
-    Mutant(
-        "the expected cost counts the rows that left",
-        SHARDING,
-        "        left -= leaving\n",
-        "",
-        f"{COSTS}::test_expected_costs_are_the_means_of_simulated_dealings",
     ),
     Mutant(
         "the expected cost of slices is that of the shard",
