@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,13 +37,13 @@ from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array
 from expunge.sklearn import (
-    OUTSIDE,
     ForgettingClassifier,
     ForgettingClusterer,
     ForgettingRegressor,
     LearnedAgain,
     forget_in,
 )
+from expunge.sklearn.estimators import OUTSIDE
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,6 +354,22 @@ def test_a_pickle_forgets_to_the_same_bits() -> None:
     model = ForgettingClassifier().fit(x, y)
     stored = pickle.loads(pickle.dumps(model))
     assert same(stored.forget("flower-3"), model.forget("flower-3"))
+
+
+def test_a_pickle_holds_tensors_of_any_type_and_a_users_own_classes() -> None:
+    x, _ = iris()
+    model = ForgettingClusterer(Odd()).fit(x)
+    stored = pickle.loads(pickle.dumps(model))
+    assert same(stored, model)
+    assert stored.labels_.tolist() == model.labels_.tolist()
+
+
+@dataclass(frozen=True)
+class Odd(Nearest):
+    """Keeps what torch cannot pickle."""
+
+    def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> Any:
+        return replace(Nearest.learn(self, rows, seed=seed, noise=noise), keys=torch.tensor([1], dtype=torch.uint64))
 
 
 def test_what_the_caller_does_to_its_arrays_does_not_reach_the_rows() -> None:

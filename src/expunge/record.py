@@ -171,3 +171,19 @@ def _class_of(name: str) -> type:
     if not isinstance(found, type) or not (dataclasses.is_dataclass(found) or issubclass(found, StrEnum)):
         raise Corrupt(f"A record names {name!r}, which is no record class of this version.")
     return found
+
+
+def classes_in(value: Any) -> Mapping[str, type]:
+    """The dataclasses inside a value by their stored name: what `decode` must know of classes outside this package."""
+    found: dict[str, type] = {}
+    if dataclasses.is_dataclass(value):
+        found[f"{type(value).__module__}:{type(value).__qualname__}"] = type(value)
+        for field in dataclasses.fields(value):
+            found |= classes_in(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            found |= classes_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            found |= classes_in(item)
+    return found

@@ -6,10 +6,9 @@ forgotten, learn and forget again; what may differ afterwards is exactly what th
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +23,7 @@ from expunge.features.pipeline import PREFIX
 from expunge.maths import privacy
 from expunge.method import Checkable, Extends, Forgetting, Method, Release, Settles
 from expunge.noise import NoiseKey
-from expunge.record import decode, digest, encode
+from expunge.record import classes_in, decode, digest, encode
 from expunge.rows import Rows, Table
 
 Record = TypeVar("Record")
@@ -178,7 +177,7 @@ class _Trial(Generic[Record]):
 
     def the_record_survives_storage(self) -> None:
         tree, tensors = encode(self.record)
-        stored = decode(tree, {d: t.clone() for d, t in tensors.items()}, _classes(self.record))
+        stored = decode(tree, {d: t.clone() for d, t in tensors.items()}, classes_in(self.record))
         _require(digest(stored) == digest(self.record), "the record changed on its way through storage")
         again = self._forget(stored, self.retained, self.forgotten, self.second)
         _require(digest(again.record) == digest(self.step.record), "forget differs on a record that was stored")
@@ -388,19 +387,3 @@ def _texts(tree: Any) -> Iterator[str]:
 
 def _tensors(record: Any) -> list[Tensor]:
     return list(encode(record)[1].values())
-
-
-def _classes(value: Any) -> Mapping[str, type]:
-    """The dataclasses inside a value by their stored name, so that a test's own classes can be decoded."""
-    found: dict[str, type] = {}
-    if dataclasses.is_dataclass(value):
-        found[f"{type(value).__module__}:{type(value).__qualname__}"] = type(value)
-        for field in dataclasses.fields(value):
-            found |= _classes(getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for item in value:
-            found |= _classes(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            found |= _classes(item)
-    return found

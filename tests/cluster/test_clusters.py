@@ -62,7 +62,8 @@ def ray_cluster() -> Iterator[Any]:
 
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}}
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=str(folder), runtime_env=path)
+    # More than two, so that new workers need not wait for those of the call before to be gone.
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, _temp_dir=str(folder), runtime_env=path)
     register_ray()
     yield ray
     ray.shutdown()
@@ -82,12 +83,11 @@ def some_rows() -> Rows:
 
 
 def asked(method: Sisa) -> Any:
-    """Learn, forget, add back: the digests of all three records."""
+    """Learn and forget: the digests of both records."""
     rows, ids = some_rows(), [1, 2, 3, 4]
     record = method.learn(rows, seed=5, noise=NOISE)
     step = method.forget(record, rows.without(ids), rows.only(ids), noise=NOISE)
-    back = method.extend(step.record, rows.without(ids), rows.only(ids), noise=NOISE)
-    return [digest(each) for each in (record, step.record, back.record)]
+    return [digest(each) for each in (record, step.record)]
 
 
 def test_a_cluster_gives_the_same_bits(cluster: AbstractContextManager[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Planted bugs of sharded training: defects of the published SISA code, and what features, marks and costs rest on."""
+"""Planted bugs of sharded training (defects of the published SISA code among them) and of the scikit-learn adapter."""
 
 from __future__ import annotations
 
@@ -48,13 +48,6 @@ PUBLISHED = (
         "tuple(after - before for",
         f"{COSTS}::test_no_step_is_left_without_an_epoch",
     ),
-    Mutant(
-        "an empty shard votes",
-        SISA,
-        "if size >= self.least_rows)",
-        "if size >= 0)",
-        f"{PLACES}::test_a_whole_shard_a_whole_slice_and_a_whole_class_leave",
-    ),
 )
 
 BY_THEMSELVES = (
@@ -64,13 +57,6 @@ BY_THEMSELVES = (
         "if FITTED in training.settings:",
         "if FITTED in training.settings and training.epochs < 0:",
         "tests/learners/test_featured.py::test_features_stay_those_of_the_first_rows",
-    ),
-    Mutant(
-        "numbers beyond the first rows are not cut",
-        FEATURED,
-        "-self.limit, self.limit)",
-        "-np.inf, np.inf)",
-        "tests/learners/test_featured.py::test_numbers_far_beyond_the_first_rows_are_cut",
     ),
     Mutant(
         "what features assume is not told",
@@ -87,13 +73,6 @@ BY_THEMSELVES = (
         f"{SHARDS}::test_the_certificate_tells_what_features_and_marks_assume",
     ),
     Mutant(
-        "marks are counted, not read",
-        DEALING,
-        "return np.asarray(column != 0)",
-        "return np.arange(len(column)) < (column != 0).sum()",
-        f"{SHARDS}::test_marked_rows_lie_in_their_own_shards_and_forget_bit_for_bit",
-    ),
-    Mutant(
         "marked rows are spread over all shards",
         DEALING,
         "shards = np.where(self._prone(table), self.shards - self.prone_shards + apart, shards)",
@@ -101,25 +80,11 @@ BY_THEMSELVES = (
         f"{SHARDS}::test_marked_rows_lie_in_their_own_shards_and_forget_bit_for_bit",
     ),
     Mutant(
-        "a step on too few rows trains all the same",
-        SISA,
-        "if len(rows) >= self.least_rows:",
-        "if len(rows):",
-        f"{SHARDS}::test_small_shards_do_not_vote_and_steps_on_few_rows_train_nothing",
-    ),
-    Mutant(
         "a worker's draws are not watched",
         "learners/draws.py",
         "    if not alone:\n        sys.setprofile(watch)\n",
         "",
         "tests/learners/test_draws.py::test_a_draw_is_refused_wherever_it_trains",
-    ),
-    Mutant(
-        "the expected cost counts the rows that left",
-        SHARDING,
-        "        left -= leaving\n",
-        "",
-        f"{COSTS}::test_expected_costs_are_the_means_of_simulated_dealings",
     ),
     Mutant(
         "the expected cost of slices is that of the shard",
@@ -130,4 +95,52 @@ BY_THEMSELVES = (
     ),
 )
 
-SHARDED = PUBLISHED + BY_THEMSELVES
+ADAPTER = "sklearn/estimators.py"
+ADAPTED = "tests/test_sklearn.py"
+
+IN_SCIKIT_LEARN = (
+    Mutant(
+        "what happened before the estimator is not told",
+        ADAPTER,
+        "return replace(certificate, assumptions=(*certificate.assumptions, OUTSIDE))",
+        "return certificate",
+        f"{ADAPTED}::test_the_estimator_alone_lists_what_it_cannot_see_as_an_assumption",
+    ),
+    Mutant(
+        "a scaler before the estimator is passed over",
+        "sklearn/upstream.py",
+        "if get_tags(step).requires_fit else []",
+        "if False else []",
+        f"{ADAPTED}::test_a_fitted_step_before_it_voids_the_certificate",
+    ),
+    Mutant(
+        "the second forgetting counts as the first",
+        ADAPTER,
+        "        self.releases_ += 1\n",
+        "",
+        f"{ADAPTED}::test_every_release_of_a_certified_method_has_its_own_noise_and_number",
+    ),
+    Mutant(
+        "an estimator is not purged",
+        ADAPTER,
+        "if offers(method, Settles):",
+        "if False:",
+        f"{ADAPTED}::test_every_release_of_a_certified_method_has_its_own_noise_and_number",
+    ),
+    Mutant(
+        "an unchanged release passes for forgotten",
+        ADAPTER,
+        "if not may_stay(certificate) and",
+        "if False and",
+        f"{ADAPTED}::test_a_release_that_did_not_change_without_proof_is_learned_again",
+    ),
+    Mutant(
+        "the caller's array is the estimator's",
+        ADAPTER,
+        'return {"x": np.array(x)}',
+        'return {"x": x}',
+        f"{ADAPTED}::test_what_the_caller_does_to_its_arrays_does_not_reach_the_rows",
+    ),
+)
+
+SHARDED = PUBLISHED + BY_THEMSELVES + IN_SCIKIT_LEARN

@@ -1,35 +1,22 @@
-"""scikit-learn's estimators over any Method: fit, predict, score, and forget.
-
-    model = ForgettingClassifier().fit(frame, y)      # the frame's index names the rows
-    model.forget(["row-7"]).certificate_              # Exact(...)
-
-An estimator keeps its rows, because a method needs those that stay; a pickle of it holds them too. It counts its
-releases and draws a secret for each (`NoiseKey.fresh`), so noise is another after every fit. There is no ledger, no
-receipt and no purge: what must be proved to somebody else belongs into a `Vault`.
-
-Differs from scikit-learn in: `fit` takes names of rows and of their owners, and `features="auto"` scales numbers and
-encodes text inside, where they forget; what a scikit-learn Pipeline did before is out of sight (see `forget_in`).
-"""
+"""The three estimators: what `fit` makes of X and y, and how they forget."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
+from safetensors.torch import load
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin
-from sklearn.compose import ColumnTransformer
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import FeatureUnion
-from sklearn.pipeline import Pipeline as Steps
-from sklearn.utils import Tags, check_consistent_length, column_or_1d, get_tags
+from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
+from expunge import record
 from expunge.certificate import Certificate, Uncertified, may_stay
 from expunge.errors import InputError, MustRetrain, NotConverged, Refused
 from expunge.features import Feature, Features, Pipeline, offers, tabular
@@ -40,17 +27,16 @@ from expunge.load import rows_from_frame
 from expunge.method import Method, Settles
 from expunge.methods import Sisa
 from expunge.noise import NoiseKey
-from expunge.record import digest
 from expunge.rows import Rows
 from expunge.schema import Array
+from expunge.sklearn.settings import nested, replaced
 from expunge.vault.outcome import LEARNED_AGAIN
-
-__all__ = ["ForgettingClassifier", "ForgettingClusterer", "ForgettingRegressor", "LearnedAgain", "forget_in"]
 
 OUTSIDE = (
     "What was done to the columns before `fit` (an upstream scaler, encoder or selection, a search of settings) owes "
     "nothing to the forgotten rows: the estimator cannot see it."
 )
+STORED = {"record_", "release_"}
 Names = Iterable[str | int] | str | int | None
 
 
@@ -58,7 +44,7 @@ class LearnedAgain(UserWarning):
     """The method could not forget, and learned again from the rows that stay."""
 
 
-class _Forgets(BaseEstimator):  # type: ignore[misc]
+class Forgets(BaseEstimator):  # type: ignore[misc]
     """What all three do. Public attributes after `fit` are listed there."""
 
     def __init__(self, method: Method[Any] | None = None, *, features: Any = "auto", seed: int = 0) -> None:
@@ -86,7 +72,7 @@ class _Forgets(BaseEstimator):  # type: ignore[misc]
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters; with `deep`, those inside the method as `method__learner__l2` too."""
         found: dict[str, Any] = BaseEstimator.get_params(self, deep=False)
-        return found | (_nested("method", self.method) if deep else {})
+        return found | (nested("method", self.method) if deep else {})
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, inside the method too: `method__shards=10` replaces the (default) method by another.
@@ -101,8 +87,24 @@ class _Forgets(BaseEstimator):  # type: ignore[misc]
                 head, *rest = path.split("__")
                 if head != "method":
                     raise InputError(f"There is no parameter {path!r}: {sorted(self.get_params())} are there.")
-                self.method = _with(self.method or self._default(), rest, value, path)
+                self.method = replaced(self.method or self._default(), rest, value, path)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a pickle: record and release in their canonical form; torch cannot pickle every tensor they may hold."""
+        state = dict(BaseEstimator.__getstate__(self))
+        for name in STORED & state.keys():
+            tree, tensors = record.encode(state[name])
+            held = {named: record.tensor_bytes(tensor) for named, tensor in tensors.items()}
+            state[name] = (record.classes_in(state[name]), tree, held)
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        restored = dict(state)
+        for name in STORED & restored.keys():
+            classes, tree, held = restored[name]
+            restored[name] = record.decode(tree, {named: load(data)["t"] for named, data in held.items()}, classes)
+        BaseEstimator.__setstate__(self, restored)
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = BaseEstimator.__sklearn_tags__(self)
@@ -112,8 +114,8 @@ class _Forgets(BaseEstimator):  # type: ignore[misc]
     def _learn(self, rows: Rows) -> None:
         """Everything that `fit` leaves, in one go."""
         method = _over_features(self.method or self._default(), rows, self.features)
-        record = method.learn(rows, seed=self.seed, noise=NoiseKey.fresh(1))
-        self.method_, self.record_, self.release_ = method, record, method.release(record)
+        learned = method.learn(rows, seed=self.seed, noise=NoiseKey.fresh(1))
+        self.method_, self.record_, self.release_ = method, learned, method.release(learned)
         self.rows_, self.ids_, self.releases_ = rows, rows.ids, 1
         self.certificate_: Certificate | None = None
         self.stats_: Mapping[str, float] = {}
@@ -124,20 +126,20 @@ class _Forgets(BaseEstimator):  # type: ignore[misc]
         method, noise, why = self.method_, NoiseKey.fresh(self.releases_ + 1), ""
         try:
             step = method.forget(self.record_, retained, forgotten, noise=noise)
-            record, certificate, stats = step.record, step.certificate, step.stats
-            if not may_stay(certificate) and digest(method.release(record)) == digest(self.release_):
+            after, certificate, stats = step.record, step.certificate, step.stats
+            if not may_stay(certificate) and record.digest(method.release(after)) == record.digest(self.release_):
                 why = "The release did not change, and the method does not prove that it need not."
         except (MustRetrain, Refused, NotConverged) as error:
             why = f"{type(error).__name__}: {error}"
         if why:
             learned = method.learn(retained, seed=self.seed, noise=noise)
             exact = replace(LEARNED_AGAIN, assumptions=(*LEARNED_AGAIN.assumptions, *declared_by(method)))
-            record, certificate = learned_again(method, self.record_, learned, len(forgotten), exact)
+            after, certificate = learned_again(method, self.record_, learned, len(forgotten), exact)
             stats = {}
         if offers(method, Settles):
-            record = cast("Settles[Any]", method).settle(record, retained)
-        self.release_ = method.release(record)
-        self.record_, self.rows_, self.ids_ = record, retained, retained.ids
+            after = cast("Settles[Any]", method).settle(after, retained)
+        self.release_ = method.release(after)
+        self.record_, self.rows_, self.ids_ = after, retained, retained.ids
         self.certificate_, self.stats_, self.retrained_ = _assuming(certificate), stats, why
         self.releases_ += 1
         if why:
@@ -168,7 +170,7 @@ class _Forgets(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class ForgettingClassifier(ClassifierMixin, _Forgets):  # type: ignore[misc]
+class ForgettingClassifier(ClassifierMixin, Forgets):  # type: ignore[misc]
     """A classifier that forgets.
 
     Args:
@@ -211,7 +213,7 @@ class ForgettingClassifier(ClassifierMixin, _Forgets):  # type: ignore[misc]
         return Sisa(Convex(), shards=5, slices=1, aggregation="mean")
 
 
-class ForgettingRegressor(RegressorMixin, _Forgets):  # type: ignore[misc]
+class ForgettingRegressor(RegressorMixin, Forgets):  # type: ignore[misc]
     """A regression that forgets; see `ForgettingClassifier` for the arguments.
 
     The default method is five shards of SISA, each a ridge regression.
@@ -233,7 +235,7 @@ class ForgettingRegressor(RegressorMixin, _Forgets):  # type: ignore[misc]
         return Sisa(Convex("squared"), shards=5, slices=1, aggregation="mean")
 
 
-class ForgettingClusterer(ClusterMixin, _Forgets):  # type: ignore[misc]
+class ForgettingClusterer(ClusterMixin, Forgets):  # type: ignore[misc]
     """A clustering that forgets; see `ForgettingClassifier` for the arguments.
 
     Numbers reach the method as they are unless features are asked for: scales decide what is near. `labels_` are the
@@ -255,7 +257,7 @@ class ForgettingClusterer(ClusterMixin, _Forgets):  # type: ignore[misc]
 
     def forget(self, ids: Names = None, *, subjects: Names = None) -> Self:
         """See `ForgettingClassifier.forget`; `labels_` are those of the rows that stay."""
-        _Forgets.forget(self, ids, subjects=subjects)
+        Forgets.forget(self, ids, subjects=subjects)
         self.labels_ = self._clusters(self.rows_.columns)
         return self
 
@@ -273,59 +275,6 @@ class ForgettingClusterer(ClusterMixin, _Forgets):  # type: ignore[misc]
             raise InputError("There is no clustering to take by default: give method=..., one that needs no target.")
         method: Method[Any] = vars(expunge.methods)["KMeans"]()
         return method
-
-
-def forget_in(model: Any, ids: Names = None, *, subjects: Names = None) -> Any:
-    """Forget in the last step of a fitted scikit-learn Pipeline (or search), and say what the other steps still know.
-
-    Steps that were fitted (a scaler, a selection) saw the forgotten rows and keep them; so does the choice of a search.
-    Then the estimator's `certificate_` is `Uncertified` and names them. Steps without a state do no harm.
-
-    Args:
-        model: a Pipeline, a search such as GridSearchCV, or an estimator of this module.
-
-    Raises:
-        InputError: it does not end in an estimator of this module; else see `forget`.
-    """
-    estimator, knows = _ending(model)
-    estimator.forget(ids, subjects=subjects)
-    if knows:
-        estimator.certificate_ = Uncertified(
-            f"{', '.join(knows)} saw the forgotten rows before this estimator did, and still know them: give the raw "
-            "columns to the estimator, whose features forget, or fit the whole again on the rows that stay."
-        )
-    return model
-
-
-def _ending(model: Any) -> tuple[_Forgets, list[str]]:
-    """The estimator that a model ends in, and what before it was fitted on its rows."""
-    match model:
-        case _Forgets():
-            return model, []
-        case Steps():
-            estimator, inner = _ending(model.steps[-1][1])
-            return estimator, [part for name, step in model.steps[:-1] for part in _fitted_parts(name, step)] + inner
-        case BaseSearchCV():
-            check_is_fitted(model, "best_estimator_")
-            estimator, inner = _ending(model.best_estimator_)
-            return estimator, [f"the settings that {type(model).__name__} chose", *inner]
-    raise InputError(f"{type(model).__name__} does not end in a Forgetting estimator, so nothing in it can forget.")
-
-
-def _fitted_parts(name: str, step: Any) -> list[str]:
-    """The parts of a step that keep something of the rows they were fitted on."""
-    match step:
-        case None | "passthrough" | "drop":
-            return []
-        case Steps():
-            parts = step.steps
-        case FeatureUnion():
-            parts = step.transformer_list
-        case ColumnTransformer():
-            parts = [(part, inner) for part, inner, _ in step.transformers]
-        case _:
-            return [f"{type(step).__name__} ({name})"] if get_tags(step).requires_fit else []
-    return [found for part, inner in parts for found in _fitted_parts(f"{name}.{part}", inner)]
 
 
 def _over_features(method: Any, rows: Rows, features: Any) -> Method[Any]:
@@ -375,24 +324,3 @@ def _ids(X: Any, ids: Names) -> Sequence[str | int] | None:
 
 def _named(names: Names) -> list[str | int] | None:
     return None if names is None else np.asarray(names, dtype=object).reshape(-1).tolist()
-
-
-def _nested(path: str, value: Any) -> dict[str, Any]:
-    """The fields of a dataclass by their dotted names, at any depth."""
-    if not is_dataclass(value) or isinstance(value, type):
-        return {}
-    found: dict[str, Any] = {}
-    for field in fields(value):
-        inner = getattr(value, field.name)
-        found |= {f"{path}__{field.name}": inner} | _nested(f"{path}__{field.name}", inner)
-    return found
-
-
-def _with(value: Any, names: Sequence[str], new: Any, path: str) -> Any:
-    """A copy of a dataclass with one field, however deep, replaced."""
-    if not names:
-        return new
-    known = [field.name for field in fields(value)] if is_dataclass(value) else []
-    if names[0] not in known:
-        raise InputError(f"There is no parameter {path!r}: {type(value).__name__} has {known}.")
-    return replace(value, **{names[0]: _with(getattr(value, names[0]), names[1:], new, path)})
