@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from expunge.errors import VaultError
+
 CHUNK_BYTES = 16 * 2**20
 IDENTITY = "identity"
 
@@ -75,8 +77,8 @@ class Recording:
         while self.done < self._steps:
             rows = min(self._per_chunk, self._steps - self.done)
             path = self._place(folder)
-            if not path.exists():
-                break
+            if not path.exists() or path.stat().st_size != rows * self._dimension * self._dtype.itemsize:
+                break  # none, or of a version with other chunks
             self._chunks.append(self._mapped(path, rows))
         for path in folder.glob("tmp-*"):
             path.unlink()
@@ -111,13 +113,24 @@ def identity_of(*parts: object) -> str:
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    """The whole file under its name, durably, or no file of that name."""
+    """The whole file under its name, durably, or no file of that name.
+
+    Raises:
+        VaultError: the disk is full, or refuses.
+    """
     temporary = path.with_name(f"tmp-{path.name}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise VaultError(
+            f"The gradients of the training could not be written in {path.parent} ({error.strerror}): free some space "
+            "and run again; what was recorded so far is kept."
+        ) from error
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
