@@ -128,8 +128,8 @@ def _write(path: Path, content: bytes | memoryview) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise VaultError(
-            f"The gradients of the training could not be written in {path.parent} ({error.strerror}): free some space "
-            "and run again; what was recorded so far is kept."
+            f"The gradients of the training could not be written in {path.parent} ({error.strerror}): free some "
+            "space and run again."
         ) from error
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
