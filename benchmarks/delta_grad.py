@@ -1,6 +1,6 @@
 """DeltaGrad beside retraining with the same optimiser, on MNIST, Adult and a cut of Higgs: speed and error.
 
-    python benchmarks/delta_grad.py [mnist] [adult] [higgs] [network] [online] [profile]
+    python benchmarks/delta_grad.py [mnist] [adult] [batches] [higgs] [network] [online] [profile]
 
 Times are CPU seconds of one thread and are compared within one run only; small ones are medians of five. The error is
 the distance to the weights of retraining, as a share of the distance that doing nothing leaves (printed beside it).
@@ -65,6 +65,7 @@ PAPERS = {"period": 5, "memory": 2, "conjugate": False}
 SETS: dict[str, tuple[Callable[[], Rows], Descent, dict[str, Any], int]] = {
     "mnist": (mnist, Descent(epochs=200, learning_rate=0.1, l2=0.005), {"period": 15, "memory": 4}, 1),
     "adult": (adult, BINARY, {"period": 20, "memory": 4}, 5),
+    "batches": (adult, replace(BINARY, epochs=60, batches=5, learning_rate=0.2), {"period": 10, "memory": 4}, 5),
     "higgs": (higgs, replace(BINARY, epochs=1000, learning_rate=0.2), {"period": 40, "memory": 8}, 5),
 }
 
@@ -103,10 +104,11 @@ def convex(name: str) -> None:
             seconds, step = timed(lambda m=method, k=kept, o=out: m.forget(record, k, o, noise=NEXT), repeats)  # type: ignore[misc]
             error = float((step.record.weights - again).norm()) / nothing
             planned = sum(t < 10 or (t - 10) % method.period == 0 for t in range(1, learner.steps))
-            assert step.stats["exact_steps"] == planned
+            exact = int(step.stats["exact_steps"])
+            assert exact == planned if learner.batches == 1 else exact <= planned
             assert error <= 0.02
             print(
-                f"{len(gone):>9}  {pairs:<11}  {planned:>4} of {learner.steps:<4} {whole:>9.3f}  {seconds:>8.3f}  "
+                f"{len(gone):>9}  {pairs:<11}  {exact:>4} of {learner.steps:<4} {whole:>9.3f}  {seconds:>8.3f}  "
                 f"{whole / seconds:>7.1f}x  {nothing:.2e}  {error:.4f}  {step.stats['estimated_share']:.4f}"
             )
 
@@ -118,6 +120,7 @@ def network() -> None:
     methods = {
         "the paper's": DeltaGrad(learner, **(PAPERS | {"burn_in": 50})),
         "conjugate": DeltaGrad(learner, period=5, burn_in=50, memory=4),
+        "period 10": DeltaGrad(learner, period=10, burn_in=20, memory=4),
         "target 0.1": DeltaGrad(learner, period=5, burn_in=50, memory=4, target_error=0.1),
     }
     record = methods["conjugate"].learn(rows, seed=0, noise=KEY)
@@ -142,7 +145,7 @@ def online() -> None:
     """One request after the other, each from the record of the one before, beside all in one."""
     print("\n100 single requests with refreshed caches, beside one batch of all: error as a share of doing nothing's")
     print("set    pairs        after 1   after 10  after 100  one batch of 100  seconds a request (retrain)")
-    for name in ("adult", "higgs"):
+    for name in ("higgs", "adult"):
         load, learner, settings, _ = SETS[name]
         rows = load()
         one_by_one(name, "the paper's", DeltaGrad(learner, **PAPERS), rows)
@@ -202,7 +205,8 @@ def profile() -> None:
     """Where the time of one request goes."""
     print("\nwhere the time goes, one request of 1 in 1,000 rows (share of the request's CPU time)")
     assert followed_descent.Secants is Secants
-    for name, (load, learner, settings, _) in SETS.items():
+    for name in ("mnist", "adult", "higgs"):
+        load, learner, settings, _ = SETS[name]
         rows = load()
         gone = some(rows, len(rows) // 1000)
         method = DeltaGrad(learner, **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from expunge import scratch
+from expunge.errors import VaultError
 from expunge.learners import descent_recording, recording
 from expunge.learners.descent import Descent
 from expunge.learners.descent_recording import recorded
@@ -133,6 +135,26 @@ def test_a_recording_that_was_killed_goes_on_from_its_last_file_to_the_same_bits
     undisturbed = train(rows)
     assert resumed[0] == undisturbed[0]
     assert torch.equal(resumed[1], undisturbed[1])
+
+
+def test_a_full_disk_is_told_and_what_was_recorded_stays(
+    tmp_path: Path, on_disk: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, written, honest = some_rows(), [], os.fsync
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        honest(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(VaultError, match="could not be written"):
+            train(rows, tmp_path)
+    kept = sorted(path.name for path in (tmp_path / "learn").iterdir())
+    assert kept == ["000000", "000001", recording.IDENTITY]
+    assert train(rows, tmp_path)[0] == train(rows)[0]
 
 
 def test_a_recording_of_other_rows_does_not_go_on_from_the_files(tmp_path: Path, on_disk: None) -> None:

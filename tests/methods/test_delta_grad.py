@@ -328,8 +328,11 @@ def test_one_bound_of_all_and_no_seed_no_reference() -> None:
         dealt.minimiser(ROWS)
     with pytest.raises(InputError, match="seed"):
         METHOD.minimiser(ROWS)
+    record = learned()
+    assert torch.equal(METHOD.centre(METHOD.release(record), NOISE), record.weights)
+    noisy = DeltaGrad(dataclasses.replace(NETWORK, epochs=2), certificate="assumed", error_bound=1e-3)
     with pytest.raises(InputError, match="linear"):
-        METHOD.centre(METHOD.release(learned()), NOISE)
+        noisy.centre(noisy.release(learned(noisy)), NOISE)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from expunge.learners import descent_recording, recording
 from expunge.learners.batch_gradients import BatchGradients
 from expunge.learners.descent import Descent
 from expunge.methods import DeltaGrad
+from expunge.models import Linear, Mlp
 from expunge.rows import Rows
 from expunge.testing import noise_key
 from expunge.vault import Vault, chunks, failpoints
+from expunge.vault.replay import Answer, replay
 
 METHOD = DeltaGrad(Descent(epochs=40), burn_in=4)
 GONE = ["row-3", "row-17"]
@@ -140,3 +142,13 @@ def test_a_learn_of_other_rows_does_not_go_on_from_what_was_killed(folder: Path,
     with Vault.create(path, fewer, METHOD, seed=3) as vault:
         assert record.digest(vault.record()) == record.digest(learned_in_memory(fewer))
         assert files_under(vault.scratch) == []
+
+
+@pytest.mark.parametrize("model", [Linear(), Mlp((3,))])
+def test_a_training_followed_exactly_is_replayed_bit_for_bit(model: Linear | Mlp, folder: Path) -> None:
+    method = DeltaGrad(Descent(model, epochs=3, batches=2), period=1)
+    with Vault.create(folder / "v", blobs(), method, seed=3) as vault:
+        assert replay(vault).answer is Answer.EQUAL
+        vault.request(ids=GONE)
+        vault.work()
+        assert replay(vault).answer is Answer.EQUAL

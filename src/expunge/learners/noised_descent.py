@@ -150,13 +150,15 @@ class NoisedDescent:
         return self.learner.flat(self.learner.train(start, rows, seed=0, purpose=purpose))
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
-        """The weights of a linear model's release without their noise, flat, up to the grid.
+        """The weights of a release without their noise, flat, up to the grid; themselves where none was added.
 
         Raises:
-            InputError: the model is not linear, or has no noise.
+            InputError: noise was added to a model that is not linear.
         """
-        if self.ending == "none" or not isinstance(self.learner.model, Linear):
-            raise InputError("Only a linear model's release with noise has a centre that can be told.")
+        if self.ending == "none":
+            return torch.cat([tensor.reshape(-1).double() for tensor in release.tensors.values()])
+        if not isinstance(self.learner.model, Linear):
+            raise InputError("Of noisy releases, only a linear model's has a centre that can be told.")
         weights = torch.cat([release.tensors["weight"], release.tensors["bias"][:, None]], 1).reshape(-1)
         return weights - add_noise(torch.zeros_like(weights), self.budget.noise_std, noise)
 

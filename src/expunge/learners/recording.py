@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from expunge.errors import VaultError
+
 CHUNK_BYTES = 16 * 2**20
 IDENTITY = "identity"
 
@@ -31,7 +33,7 @@ class Recording:
         self._steps, self._dimension, self._dtype, self._folder = steps, dimension, dtype, folder
         self._per_chunk = max(1, min(steps, CHUNK_BYTES // (dimension * dtype.itemsize)))
         self._chunks: list[Tensor] = []
-        self._open: Tensor | None = None
+        self._open = torch.empty(0, dtype=dtype)
         self._places: tuple[Tensor, ...] = ()
         self._filled = 0
         if folder is not None:
@@ -48,21 +50,25 @@ class Recording:
 
     def append(self, vector: Tensor) -> None:
         """The next vector, copied."""
-        if self._open is None:
-            rows = min(self._per_chunk, self._steps - self.done)
-            self._open = torch.empty((rows, self._dimension), dtype=self._dtype)
-            self._places = self._open.unbind()
+        if not self._filled:
+            self._begin_chunk()
         self._places[self._filled].copy_(vector)
         self._filled += 1
-        if self._filled == len(self._open):
+        if self._filled == len(self._places):
             self._chunks.append(self._open if self._folder is None else self._written(self._folder, self._open))
-            self._open, self._filled = None, 0
+            self._filled = 0
 
     def finished(self) -> tuple[Tensor, ...]:
         """All chunks; every step was appended."""
         if self.done != self._steps:
             raise ValueError(f"{self.done} of {self._steps} steps were recorded.")
         return tuple(self._chunks)
+
+    def _begin_chunk(self) -> None:
+        rows = min(self._per_chunk, self._steps - self.done)
+        if self._folder is None or len(self._places) != rows:  # a chunk that is a file gives its memory to the next
+            self._open = torch.empty((rows, self._dimension), dtype=self._dtype)
+            self._places = self._open.unbind()
 
     def _take_over(self, folder: Path, identity: str | None) -> None:
         """Complete chunks of the same identity; everything else in the folder is removed."""
@@ -75,8 +81,8 @@ class Recording:
         while self.done < self._steps:
             rows = min(self._per_chunk, self._steps - self.done)
             path = self._place(folder)
-            if not path.exists():
-                break
+            if not path.exists() or path.stat().st_size != rows * self._dimension * self._dtype.itemsize:
+                break  # none, or of a version with other chunks
             self._chunks.append(self._mapped(path, rows))
         for path in folder.glob("tmp-*"):
             path.unlink()
@@ -86,7 +92,7 @@ class Recording:
 
     def _written(self, folder: Path, chunk: Tensor) -> Tensor:
         path = self._place(folder)
-        _write(path, chunk.numpy().tobytes())
+        _write(path, chunk.numpy().data)
         return self._mapped(path, len(chunk))
 
     def _mapped(self, path: Path, rows: int) -> Tensor:
@@ -111,13 +117,24 @@ def identity_of(*parts: object) -> str:
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    """The whole file under its name, durably, or no file of that name."""
+    """The whole file under its name, durably, or no file of that name.
+
+    Raises:
+        VaultError: the disk is full, or refuses.
+    """
     temporary = path.with_name(f"tmp-{path.name}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise VaultError(
+            f"The gradients of the training could not be written in {path.parent} ({error.strerror}): free some "
+            "space and run again."
+        ) from error
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -160,7 +160,7 @@ class DeltaGrad(Method[DeltaGradRecord]):
         return self._ending().reference(rows, PURPOSE, tol)
 
     def centre(self, release: Release, noise: NoiseKey) -> Tensor:
-        """The released weights without their noise, flat; InputError where none was added."""
+        """The released weights without their noise, flat; InputError where a network's were noised."""
         return self._ending().centre(release, noise)
 
     def _ending(self) -> NoisedDescent:

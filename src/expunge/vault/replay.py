@@ -165,12 +165,12 @@ def _replay_noised(vault: Replayable, newest: Newest) -> Replay:
     keys = [NoiseKey.fresh(newest.release) for _ in range(DRAWS)]
     try:
         shown = torch.stack([method.centre(made, key) for key in keys])  # type: ignore[attr-defined]
+        spread = math.sqrt(float(shown.var(dim=0).mean()))
+        if spread == 0:
+            return _replay_exact(vault, newest)
         minimiser = method.minimiser(vault.rows())  # type: ignore[attr-defined]
     except (InputError, Refused) as error:
         return _not_comparable(f"the release cannot be held against a minimiser: {error}")
-    spread = math.sqrt(float(shown.var(dim=0).mean()))
-    if spread == 0:
-        return _replay_exact(vault, newest)
     weights: Tensor = shown.mean(dim=0)
     length = float(torch.linalg.vector_norm(weights - minimiser))
     noise_std = distance = spread  # of a model learned, or learned again: no useful certificate allows more distance
