@@ -139,6 +139,21 @@ def test_a_stitched_checkpoint_keeps_moments_statistics_and_counters_of_the_path
     assert torch.isfinite(method.predict(method.release(step.record), ROWS.columns)).all()
 
 
+def test_moments_set_to_zero_would_disturb_a_later_request_far_more_than_a_row() -> None:
+    """Why a stitched checkpoint keeps them."""
+    rows = some_rows(400)
+    checkpoints, learner = learned(DeepObliviate(NETWORK, blocks=4), rows).checkpoints, NETWORK
+    block, before = rows.only(in_block(rows, 4, 3)), checkpoints[2]
+    zeroed = dataclasses.replace(before, tensors={**before.tensors, "momentum": 0 * before.tensors["momentum"]})
+
+    def away(start: Training, part: Rows) -> float:
+        end = learner.train(start, part, seed=SEED, purpose=("deep-obliviate",))
+        return float((learner.flat(end) - learner.flat(checkpoints[3])).abs().sum())
+
+    assert away(before, block) == 0
+    assert away(zeroed, block) > 4 * np.median([away(before, block.without([i])) for i in block.ids[:9]]) > 0
+
+
 def test_training_does_not_stop_before_the_last_block_that_held_a_row() -> None:
     method = DeepObliviate(BlockLearner(), blocks=30, threshold=math.inf)
     record = learned(method, ROWS)
