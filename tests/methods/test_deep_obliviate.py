@@ -139,6 +139,21 @@ def test_a_stitched_checkpoint_keeps_moments_statistics_and_counters_of_the_path
     assert torch.isfinite(method.predict(method.release(step.record), ROWS.columns)).all()
 
 
+def test_moments_set_to_zero_would_disturb_a_later_request_far_more_than_a_row() -> None:
+    """Why a stitched checkpoint keeps them."""
+    rows = some_rows(400)
+    checkpoints, learner = learned(DeepObliviate(NETWORK, blocks=4), rows).checkpoints, NETWORK
+    block, before = rows.only(in_block(rows, 4, 3)), checkpoints[2]
+    zeroed = dataclasses.replace(before, tensors={**before.tensors, "momentum": 0 * before.tensors["momentum"]})
+
+    def away(start: Training, part: Rows) -> float:
+        end = learner.train(start, part, seed=SEED, purpose=("deep-obliviate",))
+        return float((learner.flat(end) - learner.flat(checkpoints[3])).abs().sum())
+
+    assert away(before, block) == 0
+    assert away(zeroed, block) > 4 * np.median([away(before, block.without([i])) for i in block.ids[:9]]) > 0
+
+
 def test_training_does_not_stop_before_the_last_block_that_held_a_row() -> None:
     method = DeepObliviate(BlockLearner(), blocks=30, threshold=math.inf)
     record = learned(method, ROWS)
@@ -219,20 +234,20 @@ def test_the_place_in_the_order_does_not_change_the_rule() -> None:
         NETWORK,
         dataclasses.replace(NETWORK, optimiser="adam", epochs=2),
         dataclasses.replace(NETWORK, model=NORMED, batch_size=3),
-        Convex(),
+        Convex(l2=0.1, tol=1e-6),
     ],
     ids=["sgd", "adam", "batch normalisation", "convex"],
 )
 def test_a_threshold_of_0_is_sequential_retraining_bit_for_bit(learner: Differentiable) -> None:
-    method = DeepObliviate(learner, blocks=14, threshold=0)
-    for ids in ([0], [50], in_block(ROWS, 14, 1)[:2], in_block(ROWS, 14, 14)[:1], list(range(0, 100, 9))):
+    method = DeepObliviate(learner, blocks=12, threshold=0)
+    for ids in (in_block(ROWS, 12, 1)[:2], in_block(ROWS, 12, 12)[:1], list(range(0, 100, 9))):
         step = check_exact(method, ROWS, ids)
-        assert step.stats["last_block"] == 14
+        assert step.stats["last_block"] == 12
         assert "distance_ratio" not in step.stats
 
 
-@settings(max_examples=10)
-@given(ids=st.sets(st.integers(0, 39), min_size=1, max_size=39), cut=st.integers(0, 39), blocks=st.integers(1, 15))
+@settings(max_examples=6)
+@given(ids=st.sets(st.integers(0, 39), min_size=1, max_size=39), cut=st.integers(0, 39), blocks=st.integers(1, 12))
 def test_any_requests_in_any_order_end_in_the_same_record(ids: set[int], cut: int, blocks: int) -> None:
     rows, method = some_rows(40), DeepObliviate(NETWORK, blocks, threshold=0)
     record, remaining = learned(method, rows), rows
