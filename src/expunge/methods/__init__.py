@@ -10,6 +10,7 @@ from expunge.methods.fine_tune import FineTune
 from expunge.methods.fisher import Fisher
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
+from expunge.methods.l_foci import LFoci
 from expunge.methods.mixed_linear import MixedLinear
 from expunge.methods.newton_shift import NewtonShift
 from expunge.methods.retrain import Retrain
@@ -28,6 +29,7 @@ __all__ = [
     "Fisher",
     "GradientAscent",
     "Influence",
+    "LFoci",
     "MixedLinear",
     "NewtonShift",
     "Retrain",
