@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .dependence import DEPENDENCE
+from .dependence import DEPENDENCE, L_FOCI
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 
@@ -293,4 +293,4 @@ VAULT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE + L_FOCI

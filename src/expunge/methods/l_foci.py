@@ -41,14 +41,15 @@ from expunge.budget import Budget
 from expunge.certificate import Certificate, Uncertified, View
 from expunge.errors import InputError, MustRetrain
 from expunge.keyed import Purpose
+from expunge.learners.accuracy_guard import guarded
 from expunge.learners.convex import Convex
 from expunge.learners.differentiable import Differentiable
 from expunge.learners.learner import Training
 from expunge.learners.sgd import Sgd
 from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
-from expunge.objective import LinearObjective, Objective
-from expunge.objective.bounds import measured_distance
+from expunge.objective import LinearObjective
+from expunge.objective.measured_promise import measured_promise
 from expunge.objective.minimise import minimise_within
 from expunge.objective.perturbation import Perturbation
 from expunge.objective.selection import Selection, block_of, chosen_slices, sampled
@@ -106,15 +107,13 @@ class LFoci(Method[LFociRecord]):
     guard_rows: int = 1000
 
     def __post_init__(self) -> None:
-        if self.gradient not in ("removed", "full") or self.curvature_rows < 0 or self.guard_rows < 1:
+        counts = self.curvature_rows >= 0 and self.guard_rows >= 1
+        shares = 0 <= self.noise_std < math.inf and 0 < self.max_accuracy_drop <= 1
+        if self.gradient not in ("removed", "full") or not (counts and shares):
             raise InputError(
-                f"gradient={self.gradient!r}, curvature_rows={self.curvature_rows}, guard_rows={self.guard_rows}: "
-                "removed or full, at least 0 and at least 1 were expected."
-            )
-        if not (0 <= self.noise_std < math.inf and 0 < self.max_accuracy_drop <= 1):
-            raise InputError(
-                f"noise_std={self.noise_std} and max_accuracy_drop={self.max_accuracy_drop} were given; at least 0, "
-                "and above 0 and at most 1, were expected."
+                f"gradient={self.gradient!r}, curvature_rows={self.curvature_rows}, guard_rows={self.guard_rows}, "
+                f"noise_std={self.noise_std}, max_accuracy_drop={self.max_accuracy_drop}: removed or full, at least 0, "
+                "at least 1, at least 0, and above 0 up to 1 are expected."
             )
         if self.epsilon is not None:
             self._budget()
@@ -144,7 +143,7 @@ class LFoci(Method[LFociRecord]):
         check_step(retained, forgotten)
         check_size(record.size, retained, forgotten)
         if not len(forgotten):
-            return Forgetting(record, WHY, {})
+            return Forgetting(record, self._promised(record), {})
         objective, w = self.learner.objective(record.training), self.learner.flat(record.training)
         slices, removed = slices_of(objective), objective.gradient_sum(w, forgotten) + len(forgotten) * objective.l2 * w
         chosen = chosen_slices(
@@ -162,9 +161,14 @@ class LFoci(Method[LFociRecord]):
         stats = {"slices": float(len(chosen)), "weights": float(len(block.positions)), "products": float(step.products)}
         stats |= {"clamped": float(step.clamped), "shift": step.shift, "moved": float(torch.linalg.vector_norm(step.x))}
         moved = replace(record, training=self.learner.moved(record.training, after), size=len(retained))
-        stats |= self._guarded(record, moved, retained)
-        certificate, residual = self._certified(objective, after, retained, noise)
-        return Forgetting(self._noised(moved, after, noise), certificate, stats | residual)
+        guard = sampled(retained, record.seed, self.guard_rows)
+        stats |= guarded(self.learner, record.training, moved.training, guard, self.max_accuracy_drop)
+        if self.epsilon is None or not isinstance(objective, LinearObjective):
+            return Forgetting(self._noised(moved, after, noise), WHY, stats)
+        promise, figures = measured_promise(
+            objective, self._budget(), (w, after), (retained, forgotten), noise.release, ASSUMPTIONS
+        )
+        return Forgetting(self._noised(moved, after, noise), promise, stats | figures)
 
     def release(self, record: LFociRecord) -> Release:
         """The model's weights, with noise where there is some."""
@@ -191,39 +195,11 @@ class LFoci(Method[LFociRecord]):
         noised = self.learner.moved(record.training, add_noise(w, self.noise_std, noise))
         return replace(record, number=noise.release, released=noised)
 
-    def _certified(
-        self, objective: Objective, w: Tensor, retained: Rows, noise: NoiseKey
-    ) -> tuple[Certificate, dict[str, float]]:
-        """Measure the residual, and promise only what it allows."""
-        if self.epsilon is None or not isinstance(objective, LinearObjective):
-            return WHY, {}
-        residual, bound = measured_distance(objective, w, retained)
-        allowed = self._budget().distance(noise.release, len(w)) / 2
-        if not bound <= allowed:
-            raise MustRetrain(
-                f"The step may have ended {bound:.3g} from the minimiser, and {allowed:.3g} is this release's: learn "
-                "again, or take selector 'all', gradient 'full', or more noise."
-            )
-        promise = self._budget().certificate(noise.release, len(w), ASSUMPTIONS, view=View.TRANSCRIPT)
-        return promise, {"residual": residual, "bound": bound, "allowed": allowed}
-
-    def _guarded(self, before: LFociRecord, after: LFociRecord, retained: Rows) -> dict[str, float]:
-        """The accuracy on retained rows before and after; a step that costs too much is refused."""
-        if self.max_accuracy_drop >= 1 or not retained.classes:
-            return {}
-        rows = sampled(retained, before.seed, self.guard_rows)
-        was, now = (
-            float(
-                (self.predict(self.learner.release(record.training), rows.columns).argmax(1).numpy() == rows.y).mean()
-            )
-            for record in (before, after)
-        )
-        if was - now > self.max_accuracy_drop:
-            raise MustRetrain(
-                f"The step takes accuracy on {len(rows)} retained rows from {was:.3f} to {now:.3f}, more than "
-                f"max_accuracy_drop={self.max_accuracy_drop}: the rows are not forgotten. Learn again."
-            )
-        return {"accuracy_before": was, "accuracy": now}
+    def _promised(self, record: LFociRecord) -> Certificate:
+        size = len(self.learner.flat(record.training))
+        if self.epsilon is None:
+            return WHY
+        return self._budget().certificate(record.number, size, ASSUMPTIONS, view=View.TRANSCRIPT)
 
     def _budget(self) -> Budget:
         return Budget(self.epsilon or 0.0, self.delta, self.noise_std, self.max_epsilon)

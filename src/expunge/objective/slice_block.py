@@ -11,7 +11,6 @@ H_P is what (13) of L-FOCI writes as (n H(w; D) - sum_u h_u(w)) / (n - u): the m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +25,7 @@ from expunge.maths.shifted_cholesky import shifted_cholesky
 from expunge.objective.curvature import layer_factors
 from expunge.objective.layer_traces import probes
 from expunge.objective.linear import LinearObjective
+from expunge.objective.module import ModuleObjective
 from expunge.objective.newton_step import damped
 from expunge.objective.objective import Objective, Product, counted
 from expunge.rows import Rows
@@ -176,9 +176,9 @@ def within(product: Product, positions: Tensor, w: Tensor) -> Product:
 def _hessian_block(objective: Objective, w: Tensor, rows: Rows, P: Tensor) -> Tensor:
     if isinstance(objective, LinearObjective):
         return objective.hessian(w, rows)[P][:, P]
-    product: Callable[[Tensor], Tensor] = within(objective.hvp(w, rows), P, w)
-    matrix = torch.stack([product(e) for e in torch.eye(len(P), dtype=w.dtype, device=w.device)])
-    return (matrix + matrix.T) / 2
+    if not isinstance(objective, ModuleObjective):
+        raise InputError(f"Blocks are known of linear models and torch modules, not of {type(objective).__name__}.")
+    return objective.hessian_block(w, rows, P)
 
 
 def _kronecker(objective: Objective, w: Tensor, rows: Rows, P: Tensor, b: Tensor, damping: float) -> Tensor:
