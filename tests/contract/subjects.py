@@ -34,6 +34,7 @@ from expunge.methods import (
     GradientAscent,
     Influence,
     KMeans,
+    LFoci,
     MixedLinear,
     NaiveBayes,
     NearestNeighbours,
@@ -46,6 +47,9 @@ from expunge.methods import (
     SupportVectorMachine,
 )
 from expunge.models import Linear, Mlp
+from expunge.objective.perturbation import Perturbation
+from expunge.objective.selection import Selection
+from expunge.objective.slice_block import BlockSolver
 from expunge.rows import Rows
 
 Subject = tuple[Method[Any], Rows]
@@ -173,6 +177,13 @@ def _converged() -> Sgd:
 
 def _published(**settings: Any) -> Sekhari:
     return Sekhari(**({"bound": "published", "noise_std": 1.0, "row_norm": 2.0} | settings))
+
+
+def _l_foci(selector: str = "l_foci", form: str = "hessian", damping: float = 0.1, **settings: Any) -> LFoci:
+    solver = BlockSolver(form, damping, dense_limit=settings.pop("dense_limit", 3000))
+    return LFoci(
+        **({"learner": _sgd()} | settings), selection=Selection(selector), perturbation=Perturbation(200), solver=solver
+    )
 
 
 def _removal(**settings: Any) -> CertifiedRemoval:
@@ -315,6 +326,21 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "quantised leaves": lambda: (KMeans(clusters=3, lattice=0.05, width=2, depth=2), clouds()),
         "with a target": lambda: (KMeans(clusters=3, lattice=0.05), blobs()),
         "raw table": lambda: (_raw(KMeans(clusters=3, lattice=1e-3)), persons()),
+    },
+    "l_foci": {
+        "network": lambda: (_l_foci(), blobs()),
+        "per layer, with noise": lambda: (_l_foci("l_foci_per_layer", noise_std=1e-3), blobs()),
+        "secant": lambda: (_l_foci("l_foci_per_layer", "secant", 0.5), blobs()),
+        "kronecker": lambda: (_l_foci("gradient_norm", "kronecker"), blobs()),
+        "block Jacobi": lambda: (_l_foci("all", "slice_diagonal", max_accuracy_drop=0.5), blobs()),
+        "products": lambda: (_l_foci("random", "gauss_newton", dense_limit=0), blobs()),
+        "softmax": lambda: (_l_foci(learner=Convex()), blobs()),
+        "squared": lambda: (_l_foci(learner=Convex(loss="squared")), line()),
+        "certified": lambda: (
+            _l_foci("all", learner=Convex(l2=0.1), gradient="full", noise_std=0.5, epsilon=1.0),
+            blobs(),
+        ),
+        "raw table": lambda: (_raw(_l_foci("l_foci_per_layer", "gauss_newton", 0.5)), persons()),
     },
     "mixed_linear": {
         "network": lambda: (_mixed(), _marked(blobs())),

@@ -74,3 +74,102 @@ DEPENDENCE = (
         f"{FOCI_TESTS}::test_a_column_on_a_large_scale_does_not_hide_the_others",
     ),
 )
+
+L_FOCI_TESTS = "tests/methods/test_l_foci.py"
+SLICE_TESTS = "tests/test_slices.py"
+METHOD, SOLVER = "methods/l_foci.py", "objective/slice_block.py"
+
+L_FOCI = (
+    Mutant(
+        "the step goes down the loss of the rows that leave",
+        METHOD,
+        "else removed / len(retained)",
+        "else -removed / len(retained)",
+        f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
+    ),
+    Mutant(
+        "rows leave without their share of the penalty",
+        METHOD,
+        "objective.gradient_sum(w, forgotten) + len(forgotten) * objective.l2 * w",
+        "objective.gradient_sum(w, forgotten)",
+        f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
+    ),
+    Mutant(
+        "gradients of a batch are averaged",
+        METHOD,
+        "else removed / len(retained)",
+        "else removed / len(retained) / len(forgotten)",
+        f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
+    ),
+    Mutant(
+        "the curvature keeps the forgotten rows",
+        METHOD,
+        "curved = sampled(retained, record.seed, self.curvature_rows)",
+        "curved = sampled(retained.and_rows(forgotten), record.seed, self.curvature_rows)",
+        f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
+    ),
+    Mutant(
+        "a secant over the length of the step, in the unit of a squared Hessian",
+        "maths/secant.py",
+        "    return 1.0 / along if along > 0 else 0.0\n",
+        "    return 1.0 / float(step.abs().sum()) if along > 0 else 0.0\n",
+        "tests/maths/test_secant.py::test_a_secant_is_the_hessian_along_its_step_and_scales_with_the_loss",
+    ),
+    Mutant(
+        "the second point of a secant is the first one",
+        SOLVER,
+        "    away[P] += s\n",
+        "",
+        f"{L_FOCI_TESTS}::test_the_secant_form_is_equation_13_with_rank_one_terms",
+    ),
+    Mutant(
+        "layers go by their text, and equal ones collide",
+        "objective/perturbation.py",
+        "register_forward_hook(partial(self._passed, name))",
+        "register_forward_hook(partial(self._passed, "
+        "next(n for n, p in objective.module.named_modules() if str(p) == str(part))))",
+        f"{SLICE_TESTS}::test_layers_go_by_name_however_they_are_called",
+    ),
+    Mutant(
+        "padding counts as tokens",
+        "objective/perturbation.py",
+        "if self.mask is not None and places.shape[1] == self.mask.shape[1]:",
+        "if False:",
+        f"{SLICE_TESTS}::test_padding_does_not_count",
+    ),
+    Mutant(
+        "a convolution's slice is an input channel",
+        "objective/slices.py",
+        "return grouped.transpose(1, 2).reshape(part.out_channels, -1)",
+        "return grouped.reshape(part.out_channels, -1)",
+        f"{SLICE_TESTS}::test_a_slice_is_the_weights_of_one_output_and_no_other",
+    ),
+    Mutant(
+        "a refused step is taken for a deletion",
+        "learners/accuracy_guard.py",
+        "    if was - now > most:\n",
+        "    if False:\n",
+        f"{L_FOCI_TESTS}::test_a_step_that_costs_too_much_accuracy_is_refused",
+    ),
+    Mutant(
+        "noise on the changed slices only",
+        METHOD,
+        "add_noise(w, self.noise_std, noise)",
+        "torch.where(w == self.learner.flat(record.released or record.training), w, add_noise(w, 1.0, noise))",
+        f"{L_FOCI_TESTS}::test_noise_is_on_every_coordinate",
+    ),
+    Mutant(
+        "a certificate whatever the residual",
+        "objective/measured_promise.py",
+        "if not bound <= distance / 2:",
+        "if False:",
+        f"{L_FOCI_TESTS}::test_a_linear_model_is_certified_by_its_measured_residual_or_learned_again",
+    ),
+    Mutant(
+        "the residual is taken for the distance",
+        "objective/bounds.py",
+        "return residual, residual / objective.strong_convexity",
+        "return residual, residual",
+        f"{L_FOCI_TESTS}::test_a_linear_model_is_certified_by_its_measured_residual_or_learned_again",
+    ),
+)

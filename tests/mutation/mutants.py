@@ -11,6 +11,7 @@ from .delta_grad import DELTA_GRAD
 from .dependence import DEPENDENCE
 from .exact_classics import EXACT_CLASSICS
 from .kept_rows import KEPT_ROWS
+from .dependence import DEPENDENCE, L_FOCI
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -312,3 +313,4 @@ MUTANTS = (
     *DELTA_GRAD,
     *DEPENDENCE,
 )
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE + L_FOCI

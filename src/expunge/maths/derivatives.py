@@ -55,6 +55,23 @@ def hessian_product(scores: Scores, slopes: Slopes, w: Tensor) -> Product:
     return product
 
 
+def hessian_rows(scores: Scores, slopes: Slopes, w: Tensor, positions: Tensor, many: int = 64) -> Tensor:
+    """Rows `positions` (p,) of the sum of the losses' Hessians, (p, d), `many` at a time through one kept graph."""
+    with torch.enable_grad():
+        leaf = w.detach().requires_grad_()
+        s = scores(leaf)
+        g = _back(s, leaf, slopes(s), create=True)
+    if not g.requires_grad:
+        return w.new_zeros((len(positions), len(w)))
+    rows = []
+    for some in torch.split(positions, many):
+        basis = w.new_zeros((len(some), len(w)))
+        basis[torch.arange(len(some)), some] = 1.0
+        (found,) = torch.autograd.grad(g, leaf, basis, retain_graph=True, is_grads_batched=True, materialize_grads=True)
+        rows.append(found)
+    return torch.cat(rows)
+
+
 def gauss_newton_product(scores: Scores, curve: Callable[[Tensor, Tensor], Tensor], w: Tensor) -> Product:
     """The product v (d,) -> J^T C J v (d,), on a kept graph (Schraudolph 2002).
 

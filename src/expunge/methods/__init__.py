@@ -14,6 +14,7 @@ from expunge.methods.fisher import Fisher
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.k_means import KMeans
+from expunge.methods.l_foci import LFoci
 from expunge.methods.mixed_linear import MixedLinear
 from expunge.methods.naive_bayes import NaiveBayes
 from expunge.methods.nearest_neighbours import NearestNeighbours
@@ -40,6 +41,7 @@ __all__ = [
     "GradientAscent",
     "Influence",
     "KMeans",
+    "LFoci",
     "MixedLinear",
     "NaiveBayes",
     "NearestNeighbours",

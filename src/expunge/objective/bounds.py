@@ -79,6 +79,14 @@ def largest_residual(objective: LinearObjective, w: Tensor, rows: Rows, large: M
     return true_norm(measured, floor, objective.dimension)
 
 
+def measured_distance(objective: LinearObjective, w: Tensor, rows: Rows) -> tuple[float, float]:
+    """The true gradient's norm at most, rounding included, and how far `w` then is from the minimiser; one pass."""
+    found: list[Magnitudes] = []
+    gradient = objective.gradient(w, measuring(rows, found.append))
+    residual = largest_residual(objective, w, rows, found[0], float(torch.linalg.vector_norm(gradient)))
+    return residual, residual / objective.strong_convexity
+
+
 def a_priori_distance(objective: LinearObjective, w: Tensor, retained: int, forgotten: Rows) -> float:
     """How far the minimiser moves at most when these rows leave, from their size alone; `w` is a release nearby."""
     large, weight = magnitudes(forgotten), float(torch.linalg.vector_norm(w))

@@ -164,6 +164,15 @@ class ModuleObjective(Objective):
     def hessian(self, w: Tensor, rows: Rows) -> Tensor:
         return self.gradient_and_hessian(w, rows)[1]
 
+    def hessian_block(self, w: Tensor, rows: Rows, positions: Tensor) -> Tensor:
+        """The Hessian of F between the weights at `positions` (p,), (p, p)."""
+        H = w.new_zeros((len(positions), len(positions)))
+        for batch in self._batches(rows, w):
+            H += derivatives.hessian_rows(batch.scores, batch.slopes, w, positions)[:, positions]
+        H = (H + H.T) / (2 * counted(rows))
+        H.diagonal().add_(self.l2)
+        return H
+
     @override
     def hvp(self, w: Tensor, rows: Rows) -> Product:
         return self._product(lambda batch, at: derivatives.hessian_product(batch.scores, batch.slopes, at), w, rows)
