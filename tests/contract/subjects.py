@@ -19,6 +19,7 @@ from expunge.methods import (
     CertifiedDeep,
     CertifiedNewton,
     CertifiedRemoval,
+    DareForest,
     DescentToDelete,
     DifferentialPrivacy,
     DistributedDescent,
@@ -130,6 +131,17 @@ def _fitting() -> CertifiedDeep:
     return CertifiedDeep(learner, damping=0.0, hessian_lipschitz=12.0, gradient_bound=1e-3, noise_std=0.6)
 
 
+def _forest(**settings: Any) -> DareForest:
+    return DareForest(**({"trees": 5, "max_depth": 6, "candidates": 5, "cut": 2} | settings))
+
+
+def _weighed(rows: Rows) -> Rows:
+    """Each row with a weight of 1 to 3."""
+    table = rows.table()
+    columns = {**table.columns, "weight": np.arange(len(table)) % 3 + 1}
+    return Rows.of(columns, table.y, ids=table.ids.tolist(), classes=rows.classes)
+
+
 def _raw(method: Method[Any]) -> Method[Any]:
     public = (
         Numeric(("age",), statistics="public", bounds=((0.0, 100.0),)),
@@ -166,6 +178,14 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "without a Hessian": lambda: (_removal(loss="one_vs_rest", dense_limit=1), blobs()),
         "objective": lambda: (_removal(noise_std=1e-2, perturbation="objective"), blobs(classes=2)),
         "raw table": lambda: (_raw(_removal()), persons()),
+    },
+    "dare_forest": {
+        "three classes": lambda: (_forest(), blobs()),
+        "two classes, random layers": lambda: (_forest(random_depth=2, max_depth=5, cut=1), blobs(classes=2)),
+        "entropy, few candidates": lambda: (_forest(criterion="entropy", candidates=2, min_leaf=2), blobs()),
+        "regression": lambda: (_forest(max_features=2), line()),
+        "raw table": lambda: (_forest(), persons()),
+        "weights": lambda: (_forest(weight_column="weight"), _weighed(blobs())),
     },
     "descent_to_delete": {
         "softmax": lambda: (_descent(), blobs()),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .forest import FOREST
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 
@@ -292,4 +293,4 @@ VAULT = (
     ),
 )
 
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + FOREST

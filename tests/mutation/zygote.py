@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # every mutant is another copy of the kernels, and compiling one takes a minute
 
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 

@@ -6,6 +6,9 @@ No fastmath and no contraction: floats are the same in every kernel, in numpy an
 from __future__ import annotations
 
 import ctypes
+import hashlib
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,6 +18,26 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+def drop_stale(folder: Path) -> None:
+    """Delete compiled kernels that were made from other sources than those in `folder`.
+
+    Numba looks only at the file of the function it loads, not at those of functions it calls: a kernel would go on as
+    it was when a kernel below it changed.
+    """
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
+    stamp = folder / "__pycache__" / "sources.sha256"
+    with suppress(OSError):
+        if stamp.is_file() and stamp.read_text() == digest:
+            return
+        for compiled in (*stamp.parent.glob("*.nbi"), *stamp.parent.glob("*.nbc")):
+            compiled.unlink(missing_ok=True)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(digest)
+
+
+drop_stale(Path(__file__).parent)
 
 if numba.config.DISABLE_JIT:
 

@@ -47,6 +47,6 @@ SETTINGS = 13
 VISITED, REFRESHED, REFRESHED_ROWS, REBUILT, REBUILT_ROWS, REBUILT_NODES, COLLAPSED = range(7)
 COUNTERS = 7
 
-# Rows of the store: words before the codes.
-KEY_LOW, KEY_HIGH, WEIGHT, TARGET_LOW, TARGET_HIGH, CODES = range(6)
-STORE_BITS = 7  # 128 buckets by the highest bits of the key
+# A bucket of the store holds r rows: keys (2r words, sorted), targets (2r), weights (r), codes (r p, by row).
+STORE_BITS = 7  # 128 buckets, by the highest bits of the key
+BESIDE_CODES = 5  # words of a row beside its codes

@@ -15,12 +15,13 @@ from expunge.kernels.siphash import half_siphash, priorities, siphash
 U64, U32 = np.uint64, np.uint32
 SIDE, ORDER, VALUES = 0, 1, 2  # purposes of a node's hashes
 FLIP = U32(0x80000000)
+LINEAR = 64  # up to so many values, comparing with each is faster than searching
 
 
 @njit(**OPTIONS)
 def derived(secret: Any, node: Any, purpose: int, which: int) -> Any:
     """64 bits of a node for a purpose (a child's key, a feature's place in the order, the key of its priorities)."""
-    return siphash(secret[0], secret[1], node, U64((purpose << 32) | which))
+    return siphash(secret[0], secret[1], node, (U64(purpose) << U64(32)) | U64(which))
 
 
 @njit(**OPTIONS)
@@ -55,6 +56,28 @@ def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any) -> 
 
 
 @njit(**OPTIONS)
+def place_among(x: Any, size: int, values: Any, count: int, places: Any) -> None:
+    """places[i]: how many of the `count` sorted values are below x[i], without a branch."""
+    if count <= LINEAR:
+        places[:size] = 0
+        for j in range(count):
+            value = values[j]
+            for i in range(size):
+                places[i] += value < x[i]
+        return
+    steps = 0
+    while (1 << steps) <= count:
+        steps += 1
+    for i in range(count, 1 << steps):
+        values[i] = 2**31 - 1
+    for i in range(size):
+        place = 0
+        for step in range(steps - 1, -1, -1):
+            place += (values[place + (1 << step) - 1] < x[i]) << step
+        places[i] = place
+
+
+@njit(**OPTIONS)
 def examined(
     feature: int, categorical: int, x: Any, t: Any, w: Any, size: int, key: Any, most: int, p: Any, b: Any, out: Any, o: int
 ) -> int:
@@ -77,29 +100,23 @@ def examined(
         out[first + i] = values[i]
         if count == most and U32(values[i]) == extra:
             out[o + 2] = i
-    steps = 0
-    while (1 << steps) <= count:
-        steps += 1
-    for i in range(count, 1 << steps):
-        values[i] = 2**31 - 1
-    for i in range(size):
-        place = 0
-        for step in range(steps - 1, -1, -1):
-            place += (values[place + (1 << step) - 1] < x[i]) << step
-        places[i] = place
-    equal, left, channel = first + count, first + 2 * count, first + 3 * count
+    values[count] = 2**31 - 1
+    place_among(x, size, values, count, places)
+    equal, left = out[first + count : first + 2 * count + 1], out[first + 2 * count : first + 3 * count + 1]
     regression = p[at.CLASSES] == 0
     for i in range(size):
-        place = places[i]
+        place, weight = places[i], w[i]
         same = values[place] == x[i]
         if place >= count or (categorical and not same):
             continue
-        out[equal + place] += w[i] * same
-        out[left + place] += w[i]
+        equal[place] += weight * same
+        left[place] += weight
+        target = t[i]
         if regression:
-            out[channel + place] += w[i] * t[i]
-        elif t[i] > 0:
-            out[channel + (t[i] - 1) * count + place] += w[i]
+            out[first + 3 * count + place] += weight * target
+        elif target > 0:
+            out[first + (2 + target) * count + place] += weight
+    left = first + 2 * count
     if not categorical:
         for row in range(1 + channels):
             start = left + row * count
@@ -125,20 +142,21 @@ def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
     left = o + at.COUNTED + 2 * count
     rows, classes = float(out[node + at.ROWS]), p[at.CLASSES]
     scores, right, rest = buffers[0], buffers[1], buffers[2]
+    lefts = out[left : left + count]
     if classes == 0:
-        total = out[node + at.TOTALS]
+        total, sums = out[node + at.TOTALS], out[left + count : left + 2 * count]
         for i in range(count):
-            inside, outside = float(out[left + count + i]), float(total - out[left + count + i])
+            inside, outside = float(sums[i]), float(total - sums[i])
             scores[i] = inside * inside
             right[i] = outside * outside
     else:
         all_rest = rows
         for i in range(count):
-            scores[i], right[i], rest[i] = 0.0, 0.0, float(out[left + i])
+            scores[i], right[i], rest[i] = 0.0, 0.0, float(lefts[i])
         for c in range(1, classes):
             total = float(out[node + at.TOTALS + c - 1])
             all_rest -= total
-            _add(scores, right, rest, out, left + c * count, count, total, p[at.ENTROPY])
+            _add(scores, right, rest, out[left + c * count : left + (c + 1) * count], total, p[at.ENTROPY])
         for i in range(count):
             inside, outside = rest[i], all_rest - rest[i]
             if p[at.ENTROPY]:
@@ -149,25 +167,28 @@ def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
             right[i] += outside
     if classes > 0 and p[at.ENTROPY]:
         for i in range(count):
-            inside = float(out[left + i])
+            inside = float(lefts[i])
             scores[i] = (scores[i] - xlogx(inside)) + (right[i] - xlogx(rows - inside))
     else:
         for i in range(count):
-            inside = float(out[left + i])
+            inside = float(lefts[i])
             scores[i] = scores[i] / inside + right[i] / (rows - inside)
 
 
 @njit(**OPTIONS)
-def _add(scores: Any, right: Any, rest: Any, out: Any, channel: int, count: int, total: float, entropy: int) -> None:
+def _add(scores: Any, right: Any, rest: Any, channel: Any, total: float, entropy: int) -> None:
     """Add one class's share to both sides' sums, and take it from what is left for class 0."""
-    for i in range(count):
-        inside = float(out[channel + i])
-        outside = total - inside
-        rest[i] -= inside
-        if entropy:
+    if entropy:
+        for i in range(len(channel)):
+            inside = float(channel[i])
+            rest[i] -= inside
             scores[i] += xlogx(inside)
-            right[i] += xlogx(outside)
-        else:
+            right[i] += xlogx(total - inside)
+    else:
+        for i in range(len(channel)):
+            inside = float(channel[i])
+            outside = total - inside
+            rest[i] -= inside
             scores[i] += inside * inside
             right[i] += outside * outside
 
@@ -191,11 +212,11 @@ def best_split(out: Any, node: int, p: Any, categorical: Any, buffers: Any) -> A
             scored(out, o, node, p, buffers)
             if not categorical[out[o]] and out[left + count - 1] == rows:
                 extra = -1  # the maximum is among the k+1, and is no candidate
+            lefts, scores = out[left : left + count], buffers[0]
             for i in range(count):
-                n = out[left + i]
-                if n < least or rows - n < least or i == extra:
+                n, score = lefts[i], scores[i]
+                if score < best or n < least or rows - n < least or i == extra:
                     continue
-                score = buffers[0, i]
                 if score > best or (score == best and out[o] < feature):
                     feature, value, inside, best = out[o], out[first + i], n, score
         o += at.COUNTED + (3 + p[at.CHANNELS]) * count
@@ -262,13 +283,19 @@ def look(
     most, wanted = p[at.CANDIDATES] + 1, p[at.EXAMINED]
     if depth < p[at.RANDOM_DEPTH]:
         most, wanted = 2, 1
-    orders = np.empty(p[at.FEATURES], np.uint64)
-    for f in range(p[at.FEATURES]):
-        orders[f] = derived(secret, key, ORDER, f)
+    features = p[at.FEATURES]
+    order = np.empty(features, np.uint32)
+    priorities(np.arange(features).astype(np.int32), features, derived(secret, key, ORDER, 0), order)
+    waiting = np.ones(features, np.bool_)
     counter, vary = o, 0
     out[counter] = 0
     o += 1
-    for f in np.argsort(orders):
+    for _ in range(features):
+        f = -1
+        for g in range(features):
+            if waiting[g] and (f < 0 or order[g] < order[f]):
+                f = g
+        waiting[f] = False
         for i in range(size):
             x[i] = X[index[i] * by_row + f * by_feature]
         start = o

@@ -20,48 +20,43 @@ def joined(low: Any, high: Any) -> Any:
 
 
 @njit(**OPTIONS)
-def found(bucket: Any, width: int, size: int, key: Any) -> int:
-    """The first word of a row in its bucket of `size` rows, -1 where it is not there. Keys are uniform: interpolation."""
-    if size == 0:
+def found(keys: Any, key: Any) -> int:
+    """Where a key stands in a bucket's sorted keys, -1 where it does not. Keys are uniform: interpolation."""
+    if len(keys) == 0:
         return -1
     share = (key << U64(at.STORE_BITS)) >> U64(32)
-    i = np.int64((share * U64(size)) >> U64(32))
-    here = joined(bucket[i * width], bucket[i * width + 1])
-    while here < key and i + 1 < size:
+    i = np.int64((share * U64(len(keys))) >> U64(32))
+    while i + 1 < len(keys) and keys[i] < key:
         i += 1
-        here = joined(bucket[i * width], bucket[i * width + 1])
-    while here > key and i > 0:
+    while i > 0 and keys[i] > key:
         i -= 1
-        here = joined(bucket[i * width], bucket[i * width + 1])
-    return i * width if here == key else -1
+    return i if keys[i] == key else -1
 
 
 @njit(**OPTIONS)
-def fetch(keys: Any, store: Any, X: Any, t: Any, w: Any, kept: Any) -> int:
-    """Copy the rows with these keys out of the store, by row; those that are not there are left out; how many are.
+def fetch(keys: Any, store: Any, first: int, last: int, X: Any, t: Any, w: Any, kept: Any) -> int:
+    """Copy columns first to last-1 of the rows with these keys, by row; those not in the store are left out.
 
     Args:
-        store: (128, 2) addresses and rows of the buckets, the words of a row, and an array of their type.
+        store: (128, 2) addresses and rows of the buckets, columns, and empty arrays of int32 and of uint64.
         X, t, w, kept: where codes, targets, weights and keys go.
+
+    Returns:
+        How many rows there are.
     """
-    buckets, width, like = store
-    codes, count = width - at.CODES, 0
+    buckets, columns, words, numbers = store
+    width, count = last - first, 0
     for key in keys:
         which = np.int64(key >> U64(64 - at.STORE_BITS))
-        size = buckets[which, 1]
-        bucket = words_at(buckets[which, 0], size * width, like)
-        o = found(bucket, width, size, key)
-        if o < 0:
+        start, rows = buckets[which, 0], buckets[which, 1]
+        i = found(words_at(start, rows, numbers), key)
+        if i < 0:
             continue
-        for f in range(codes):
-            X[count * codes + f] = bucket[o + at.CODES + f]
-        t[count] = np.int64(joined(bucket[o + at.TARGET_LOW], bucket[o + at.TARGET_HIGH]))
-        w[count] = bucket[o + at.WEIGHT]
+        codes = words_at(start + 4 * (5 * rows + i * columns + first), width, words)
+        for f in range(width):
+            X[count * width + f] = codes[f]
+        t[count] = np.int64(words_at(start + 8 * (rows + i), 1, numbers)[0])
+        w[count] = words_at(start + 4 * (4 * rows + i), 1, words)[0]
         kept[count] = key
         count += 1
     return count
-
-
-def joined_words(pairs: Any) -> Any:
-    """The 64-bit numbers (n,) uint64 whose halves are the words (n, 2) int32."""
-    return np.ascontiguousarray(pairs).view("<u8").reshape(-1).astype(np.uint64, copy=False)

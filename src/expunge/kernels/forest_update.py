@@ -30,7 +30,7 @@ from expunge.kernels.forest_node import (
 from expunge.kernels.forest_store import fetch, joined
 
 U64 = np.uint64
-SAME, NONE = -1, -2  # of a part: as before; there is none
+SAME, NONE = -1, -2  # of a part: as before; there is none any more
 
 
 @njit(**OPTIONS)
@@ -64,9 +64,9 @@ def members(old: Any, start: int, end: int, depth: int, path: int, p: Any, parts
 @njit(**OPTIONS)
 def with_changes(keys: Any, changes: Any, index: Any, store: Any, X: Any, t: Any, w: Any, kept: Any) -> int:
     """Fetch rows by key, without those that left, with those of `changes` that came; how many there are."""
-    count = fetch(keys, store, X, t, w, kept)
     EX, et, ew, ekeys = changes
     p = len(EX)
+    count = fetch(keys, store, 0, p, X, t, w, kept)
     for e in index:
         if ew[e] > 0:
             for f in range(p):
@@ -74,6 +74,31 @@ def with_changes(keys: Any, changes: Any, index: Any, store: Any, X: Any, t: Any
             t[count], w[count], kept[count] = et[e], ew[e], ekeys[e]
             count += 1
     return count
+
+
+@njit(**OPTIONS)
+def column_after(
+    keys: Any, changes: Any, index: Any, store: Any, feature: int, x: Any, t: Any, w: Any, kept: Any
+) -> int:
+    """One column, targets and weights of the rows with these keys after the changes; how many there are."""
+    EX, et, ew, _ = changes
+    count = fetch(keys, store, feature, feature + 1, x, t, w, kept)
+    for e in index:
+        if ew[e] > 0:
+            x[count], t[count], w[count] = EX[feature, e], et[e], ew[e]
+            count += 1
+    return count
+
+
+@njit(**OPTIONS)
+def add_inside(channel: Any, values: Any, x: Any, amount: Any, categorical: Any) -> None:
+    """Add to a channel of candidates, at each value where a row of code x goes left."""
+    if categorical:
+        for i in range(len(values)):
+            channel[i] += amount * (values[i] == x)
+    else:
+        for i in range(len(values)):
+            channel[i] += amount * (x <= values[i])
 
 
 @njit(**OPTIONS)
@@ -86,33 +111,29 @@ def changed_feature(
     channels, category = p[at.CHANNELS], categorical[feature]
     size = at.COUNTED + (3 + channels) * count
     out[o : o + size] = old[s : s + size]
-    values = o + at.COUNTED
-    equal, left, channel = values + count, values + 2 * count, values + 3 * count
+    first = o + at.COUNTED
+    values, equal = out[first : first + count], out[first + count : first + 2 * count]
+    left = out[first + 2 * count : first + 3 * count]
     last = U64(0)
     if extra >= 0:
         last = rank(key, old[s + at.COUNTED + extra])
-    gone = False
     for e in index:
         x, t, w = EX[feature, e], et[e], ew[e]
-        known = False
+        known = 0
         for i in range(count):
-            same = out[values + i] == x
-            known |= same
-            out[equal + i] += w * same
-        offset, times = channel, w
+            same = values[i] == x
+            known += same
+            equal[i] += w * same
+        add_inside(left, values, x, w, category)
         if p[at.CLASSES] == 0:
-            times = w * t
-        else:
-            offset = channel + (t - 1) * count
-        for i in range(count):
-            inside = out[values + i] == x if category else x <= out[values + i]
-            out[left + i] += w * inside
-            if p[at.CLASSES] == 0 or t > 0:
-                out[offset + i] += times * inside
-        if w > 0 and not known and (count < most or rank(key, x) < last):
+            add_inside(out[first + 3 * count : first + 4 * count], values, x, w * t, category)
+        elif t > 0:
+            add_inside(out[first + (2 + t) * count : first + (3 + t) * count], values, x, w, category)
+        if w > 0 and known == 0 and (count < most or rank(key, x) < last):
             return -1
+    gone = 0
     for i in range(count):
-        gone |= out[equal + i] == 0
+        gone += equal[i] == 0
     if not gone:
         return size
     if count == most:
@@ -189,13 +210,13 @@ def keys_after(keys: Any, changes: Any, index: Any) -> Any:
 def counted(
     old: Any, s: int, changes: Any, index: Any, key: Any, depth: int, fixed: Any, out: Any, o: int, looked: Any
 ) -> Any:
-    """Bring the features of the decision at old[s:] up to date, at out[o:]; the end, or -1 where rows are missing.
+    """Bring the features of the decision at old[s:] up to date, at out[o:]; the end.
 
-    Where a feature must be looked at again and `looked` holds no rows yet, nothing is done and -1 comes back; so it
-    does (-2) where a feature began or ceased to vary, and others must be looked at.
+    -1 where a feature must be looked at again and `keys` (of the node's rows before the changes) are not given; -2 where
+    a feature began or ceased to vary, so that the node must look at others.
     """
     secret, p, categorical = fixed
-    rows, size, scratch, counters = looked
+    keys, store, kept, scratch, counters = looked
     most = p[at.CANDIDATES] + 1 if depth >= p[at.RANDOM_DEPTH] else 2
     seen = old[s]
     out[o] = seen
@@ -205,11 +226,10 @@ def counted(
         values = derived(secret, key, VALUES, feature)
         words = changed_feature(old, s, changes, index, values, most, p, categorical, out, o)
         if words < 0:
-            if size < 0:
+            if len(keys) == 0:
                 return -1
-            (x, tx, wx), (X, t, w) = scratch[1], rows
-            for i in range(size):
-                x[i], tx[i], wx[i] = X[i * p[at.FEATURES] + feature], t[i], w[i]
+            x, tx, wx = scratch[1]
+            size = column_after(keys, changes, index, store, feature, x, tx, wx, kept)
             words = examined(feature, categorical[feature], x, tx, wx, size, values, most, p, scratch[0], out, o)
             counters[at.REFRESHED] += 1
             counters[at.REFRESHED_ROWS] += size
@@ -222,13 +242,14 @@ def counted(
 
 @njit(**OPTIONS)
 def update_trees(
-    crowns_at: Any, parts_at: Any, store: Any, changes: Any, roots: Any, secret: Any, p: Any, categorical: Any, like: Any
+    old_crowns: Any, old_ends: Any, parts_at: Any, store: Any, changes: Any, roots: Any, secret: Any, p: Any, categorical: Any, like: Any
 ) -> Any:
     """Every tree after the changes.
 
     Args:
-        crowns_at, parts_at: (trees, 2) and (trees, 2^CUT, 2) addresses and words of what the trees were.
-        store: buckets (128, 2) and width of the rows after the changes, see forest_store.
+        old_crowns, old_ends: words of the crowns as they were, and where each begins and the last ends (trees + 1,).
+        parts_at: (trees, 2^CUT, 2) addresses and words of the parts as they were.
+        store: of the rows after the changes, see `fetch`.
         changes: codes (p, e) int32, targets (e,), weights (e,), negative for rows that left, and keys (e,) uint64.
         roots: keys of the trees. like: an array of the words' type.
 
@@ -246,16 +267,13 @@ def update_trees(
     scratch = buffers_of(capacity, p, like)
     crowns = np.zeros(trees + 1, np.int64)
     lies = np.full((trees, 1 << p[at.CUT], 2), SAME, np.int64)
-    for tree in range(trees):
-        for part in range(1 << p[at.CUT]):
-            if parts_at[tree, part, 1] <= 0:
-                lies[tree, part] = NONE
-    words = np.sum(crowns_at[:, 1]) + 1024
-    state = (np.empty(words, like.dtype), 0, np.empty(2 * words, like.dtype), 0, np.zeros(at.COUNTERS, np.int64))
+    of_crowns = old_ends[-1] - old_ends[0] + 4096
+    of_parts = (np.sum(parts_at[:, :, 1]) >> max(p[at.CUT] - 1, 0)) + 4096
+    state = (np.empty(of_crowns, like.dtype), 0, np.empty(of_parts, like.dtype), 0, np.zeros(at.COUNTERS, np.int64))
     index = np.arange(size)
     fixed = (secret, p, categorical)
     for tree in range(trees):
-        crown = words_at(crowns_at[tree, 0], crowns_at[tree, 1], like)
+        crown = old_crowns[old_ends[tree] : old_ends[tree + 1]]
         state = update_tree(
             crown, parts_at[tree], store, changes, index, roots[tree], fixed, gathered, scratch, state, lies[tree], like
         )
@@ -279,6 +297,7 @@ def update_tree(
     if cut == 0:
         tasks[0, 1] = parts_at[0, 1]
     task_keys[0] = root
+    no_keys = np.empty(0, np.uint64)
     waiting = 1
     while waiting:
         waiting -= 1
@@ -318,26 +337,23 @@ def update_tree(
             size += 1 if changes[2][e] > 0 else -1
             came += changes[2][e] > 0
         was_leaf = old[s + at.FEATURE] < 0
-        feature, value, inside, after, have, before = -1, 0, 0, o, -1, -1
+        feature, value, inside, after, have, before = -1, 0, 0, -2, -1, -1
+        keys = no_keys
         X, t, w, kept = gathered
         if not stops(out, o, depth, p):
             if not was_leaf and size >= at.SMALL and old[s + header] > 0:
-                after = counted(
-                    old, s + header, changes, here, key, depth, fixed, out, o + header, ((X, t, w), have, scratch, counters)
-                )
                 before = left_before(old, s, p, changes, here, categorical)
-            else:
-                after = -2
-            if after < 0:
+                looked = (keys, store, kept, scratch, counters)
+                after = counted(old, s + header, changes, here, key, depth, fixed, out, o + header, looked)
+                if after == -1:
+                    keys = members(old, s, old_end, depth, path, p, parts_at, like)
+                    looked = (keys, store, kept, scratch, counters)
+                    after = counted(old, s + header, changes, here, key, depth, fixed, out, o + header, looked)
+            if after == -2:
                 keys = members(old, s, old_end, depth, path, p, parts_at, like)
                 have = with_changes(keys, changes, here, store, X, t, w, kept)
-                counters[at.REFRESHED_ROWS] += have if after == -2 else 0
-            if after == -1:
-                after = counted(
-                    old, s + header, changes, here, key, depth, fixed, out, o + header, ((X, t, w), have, scratch, counters)
-                )
-            rows = np.arange(max(have, 0)).astype(np.int32)
-            if after == -2:
+                counters[at.REFRESHED_ROWS] += have
+                rows = np.arange(have).astype(np.int32)
                 after = look(
                     X, p[at.FEATURES], 1, t, w, rows, secret, key, depth, p, categorical, scratch[0], scratch[1], out,
                     o + header,

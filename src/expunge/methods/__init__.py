@@ -3,6 +3,7 @@
 from expunge.methods.certified_deep import CertifiedDeep
 from expunge.methods.certified_newton import CertifiedNewton
 from expunge.methods.certified_removal import CertifiedRemoval
+from expunge.methods.dare_forest import DareForest
 from expunge.methods.descent_to_delete import DescentToDelete
 from expunge.methods.differential_privacy import DifferentialPrivacy
 from expunge.methods.distributed_descent import DistributedDescent
@@ -21,6 +22,7 @@ __all__ = [
     "CertifiedDeep",
     "CertifiedNewton",
     "CertifiedRemoval",
+    "DareForest",
     "DescentToDelete",
     "DifferentialPrivacy",
     "DistributedDescent",
