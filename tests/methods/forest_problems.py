@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def forgotten(method: DareForest, record: DareRecord, rows: Rows, ids: Any) -> D
 
 @dataclass
 class Node:
-    """A node as its words say: split, counts, features (feature, values, extra, equal, left, channels), keys of a leaf."""
+    """A node as its words say: split, counts, features (feature, values, extra, equal, left, channels), keys."""
 
     depth: int
     weight: int
@@ -91,7 +92,7 @@ def trees_of(method: DareForest, record: DareRecord) -> list[Node]:
     """Every tree of a record, read word by word."""
     forest, trees = record.forest, []
     ends = forest.ends.tolist()
-    for tree, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for tree, (first, last) in enumerate(pairwise(ends)):
         crown = forest.crowns[first:last].tolist()
         parts = [None if part is None else part.tolist() for part in forest.parts[tree]]
         trees.append(_read(method, record.classes, crown if method.cut else parts[0], 0, 0, 0, parts))

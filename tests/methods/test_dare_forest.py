@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from forest_problems import NOISE, forgotten, is_category, learned, problem, trees_of
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -20,8 +21,6 @@ from expunge.methods.dare_forest import DareForest
 from expunge.noise import NoiseKey
 from expunge.record import digest
 from expunge.rows import Block, Rows
-
-from forest_problems import NOISE, forgotten, is_category, learned, problem, trees_of
 
 
 def table(n: int = 60, seed: int = 0, classes: int = 3) -> Rows:
@@ -184,7 +183,9 @@ def test_a_weight_counts_as_so_many_equal_rows() -> None:
     whole = rows.table()
     assert whole.y is not None
     heavy = Rows.of({**whole.columns, "w": times}, whole.y, classes=3)
-    copies = Rows.of({name: np.repeat(c, times, 0) for name, c in whole.columns.items()}, whole.y.repeat(times), classes=3)
+    copies = Rows.of(
+        {name: np.repeat(c, times, 0) for name, c in whole.columns.items()}, whole.y.repeat(times), classes=3
+    )
     weighted = dataclasses.replace(SMALL, weight_column="w")
     one, other = weighted.release(learned(weighted, heavy)), SMALL.release(learned(SMALL, copies))
     assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in other.tensors)
@@ -280,15 +281,29 @@ def test_a_release_holds_no_key_and_no_row() -> None:
     rows = table(100)
     release = SMALL.release(learned(SMALL, rows))
     keys = set(rows.keys.astype(np.int64).tolist()) | set(rows.keys.tolist())
-    assert not keys & {int(v) for t in release.tensors.values() if not t.is_floating_point() for v in t.ravel().tolist()}
+    assert not keys & {
+        int(v) for t in release.tensors.values() if not t.is_floating_point() for v in t.ravel().tolist()
+    }
     assert set(release.tensors) == {"features", "values", "rights", "starts", "leaves"}
     assert isinstance(SMALL, Extends)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("trees", 0), ("max_depth", 0), ("max_depth", 65), ("candidates", 0), ("min_split", 1), ("min_leaf", 0), ("cut", 11)]
-    + [("criterion", "mse"), ("resolution", 0.0), ("max_features", -1), ("random_depth", -1), ("candidates", 1001)],
+    [
+        ("trees", 0),
+        ("max_depth", 0),
+        ("max_depth", 65),
+        ("candidates", 0),
+        ("min_split", 1),
+        ("min_leaf", 0),
+        ("cut", 11),
+        ("criterion", "mse"),
+        ("resolution", 0.0),
+        ("max_features", -1),
+        ("random_depth", -1),
+        ("candidates", 1001),
+    ],
 )
 def test_a_setting_out_of_range_is_told(field: str, value: Any) -> None:
     with pytest.raises(InputError, match=field):
@@ -303,7 +318,7 @@ def test_bad_rows_are_told() -> None:
     kept = rows.without(["r1"])
     with pytest.raises(UnknownRows):
         kept.only(["r1"])
-    with pytest.raises(InputError, match="learned from 59 rows, and 59 [+] 1"):
+    with pytest.raises(InputError, match=r"learned from 59 rows, and 59 [+] 1"):
         SMALL.forget(after, kept, one, noise=NOISE)
     with pytest.raises(InputError, match="never learned, or forgotten before"):
         SMALL.forget(after, kept.without(["r2"]), one, noise=NOISE)

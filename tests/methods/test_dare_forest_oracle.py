@@ -49,7 +49,9 @@ def test_the_compiled_hash_is_the_keyed_one_and_the_published_one() -> None:
     assert compiled == keyed.bits(3, ("a", 1), words, 9).tolist()
     assert compiled == [plain_siphash(k0, k1, int(word), 9) for word in words]
     key, word = int.from_bytes(bytes(range(8)), "little"), int.from_bytes(bytes(range(4)), "little")
-    published = int.from_bytes(bytes([0x2A, 0x6E, 0x46, 0x89]), "little")  # HalfSipHash-2-4, 4 bytes, the authors' vector
+    published = int.from_bytes(
+        bytes([0x2A, 0x6E, 0x46, 0x89]), "little"
+    )  # HalfSipHash-2-4, 4 bytes, the authors' vector
     assert int(siphash.half_siphash(U64(key), U32(word), 2, 4)) == plain_half_siphash(key, word, 2, 4) == published
     codes = np.array([-5, 0, 7, 2**31 - 1], np.int32)
     drawn = np.empty(4, U32)
@@ -62,7 +64,10 @@ def exact_law(x: list[int], y: list[int], k: int) -> dict[float, Fraction]:
 
     def purity(value: int) -> tuple[Fraction, int]:
         total = Fraction(0)
-        for side in ([t for v, t in zip(x, y, strict=True) if v <= value], [t for v, t in zip(x, y, strict=True) if v > value]):
+        for side in (
+            [t for v, t in zip(x, y, strict=True) if v <= value],
+            [t for v, t in zip(x, y, strict=True) if v > value],
+        ):
             total += Fraction(sum(side) ** 2 + (len(side) - sum(side)) ** 2, len(side))
         return total, -value
 

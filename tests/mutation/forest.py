@@ -1,4 +1,4 @@
-"""Planted bugs of the forest: each published defect of the reference implementation (A to F), and what exactness rests on.
+"""Planted bugs of the forest: each published defect of the reference (A to F), and what exactness rests on.
 
 Kernels run as plain Python here (NUMBA_DISABLE_JIT in zygote.py), so the tests that catch them are tiny.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,15 @@ def twin_of(method: DareForest, record: DareRecord, rows: Rows) -> list[Any]:
     given = coded_rows(rows, record.columns, "", method.resolution)
     given = given.take(np.argsort(given.keys))
     growing = method._trees_of(record).growing()
-    data = (given.codes, given.targets, given.weights, given.keys, growing.settings, growing.categorical, growing.secret)
+    data = (
+        given.codes,
+        given.targets,
+        given.weights,
+        given.keys,
+        growing.settings,
+        growing.categorical,
+        growing.secret,
+    )
     return [Twin(*data).grow(int(root)).crown for root in growing.roots]
 
 
@@ -74,7 +83,7 @@ def test_the_words_are_those_of_the_twin() -> None:
     method, rows = DareForest(trees=2, max_depth=2, candidates=2, max_features=2, cut=4), rows_of()
     record = learned(method, rows)
     ends = record.forest.ends.tolist()
-    crowns = [record.forest.crowns[a:b].tolist() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    crowns = [record.forest.crowns[a:b].tolist() for a, b in pairwise(ends)]
     assert crowns == twin_of(method, record, rows)
 
 

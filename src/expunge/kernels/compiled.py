@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from numba import njit, types
+from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """The function compiled when first called, without the interpreter's lock; the next process finds it on disk."""
+    return njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
 def drop_stale(folder: Path) -> None:
@@ -39,7 +43,7 @@ def drop_stale(folder: Path) -> None:
 
 drop_stale(Path(__file__).parent)
 
-if numba.config.DISABLE_JIT:
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def words_at(address: int, length: int, like: Any) -> Any:
         """The `length` words at an address, of the type of the array `like`; whoever calls keeps them alive."""
@@ -60,7 +64,7 @@ else:
 
         return types.voidptr(address), generate
 
-    @njit(**OPTIONS)
+    @compiled
     def words_at(address: int, length: int, like: Any) -> Any:
         """The `length` words at an address, of the type of the array `like`; whoever calls keeps them alive."""
-        return numba.carray(_pointer(address), (length,), like.dtype)
+        return carray(_pointer(address), (length,), like.dtype)  # type: ignore[call-arg]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from expunge.kernels import forest_layout as at
-from expunge.kernels.compiled import OPTIONS
+from expunge.kernels.compiled import compiled
 from expunge.kernels.forest_node import SIDE, add_to_totals, best_split, derived, goes_left, look, stops
 
 U64 = np.uint64
 
 
-@njit(**OPTIONS)
+@compiled
 def room(out: Any, used: int, wanted: int) -> Any:
     """`out`, or a longer copy of it where fewer than `wanted` words are free."""
     if used + wanted <= len(out):
@@ -24,15 +23,18 @@ def room(out: Any, used: int, wanted: int) -> Any:
     return longer
 
 
-@njit(**OPTIONS)
-def most_words(p: Any) -> int:
+@compiled
+def most_words(p: Any) -> Any:
     """The most words a decision can take."""
-    return at.TOTALS + p[at.NODE_TOTALS] + 1 + p[at.FEATURES] * (
-        at.COUNTED + (3 + p[at.CHANNELS]) * (p[at.CANDIDATES] + 1)
+    return (
+        at.TOTALS
+        + p[at.NODE_TOTALS]
+        + 1
+        + p[at.FEATURES] * (at.COUNTED + (3 + p[at.CHANNELS]) * (p[at.CANDIDATES] + 1))
     )
 
 
-@njit(**OPTIONS)
+@compiled
 def buffers_of(rows: int, p: Any, like: Any) -> Any:
     """Scratch: (ranks and counts of a feature), (a feature's codes, targets, weights), scores."""
     most = p[at.CANDIDATES] + 2
@@ -46,8 +48,8 @@ def buffers_of(rows: int, p: Any, like: Any) -> Any:
     return selecting, gathered, np.empty((3, most), np.float64)
 
 
-@njit(**OPTIONS)
-def write_leaf(out: Any, o: int, keys: Any, p: Any) -> int:
+@compiled
+def write_leaf(out: Any, o: int, keys: Any, p: Any) -> Any:
     """Finish the leaf at out[o:], whose totals stand there, with its rows' keys (sorted here); its end."""
     size = len(keys)
     for i in range(1, min(size, 48)):
@@ -71,8 +73,10 @@ def write_leaf(out: Any, o: int, keys: Any, p: Any) -> int:
     return start + 2 * size
 
 
-@njit(**OPTIONS)
-def divided(index: Any, start: int, end: int, X: Any, by_row: int, offset: int, value: Any, categorical: Any, spare: Any) -> int:
+@compiled
+def divided(
+    index: Any, start: int, end: int, X: Any, by_row: int, offset: int, value: Any, categorical: Any, spare: Any
+) -> Any:
     """Bring the rows of index[start:end] that go left to the front, in order; where those that go right begin."""
     middle, others = start, 0
     for i in range(start, end):
@@ -87,10 +91,21 @@ def divided(index: Any, start: int, end: int, X: Any, by_row: int, offset: int, 
     return middle
 
 
-@njit(**OPTIONS)
+@compiled
 def build(
-    rows: Any, index: Any, first: int, last: int, depth: int, key: Any, path: int, secret: Any, p: Any, categorical: Any,
-    scratch: Any, state: Any, ends: Any,
+    rows: Any,
+    index: Any,
+    first: int,
+    last: int,
+    depth: int,
+    key: Any,
+    path: int,
+    secret: Any,
+    p: Any,
+    categorical: Any,
+    scratch: Any,
+    state: Any,
+    ends: Any,
 ) -> Any:
     """The subtree over the rows index[first:last], appended to the crown or to its parts by depth; the new `state`.
 
@@ -132,8 +147,21 @@ def build(
         feature, value = -1, 0
         if not stops(out, o, depth, p):
             after = look(
-                X, by_row, by_feature, t, w, index[start:end], secret, key, depth, p, categorical, selecting, gathered,
-                out, o + header,
+                X,
+                by_row,
+                by_feature,
+                t,
+                w,
+                index[start:end],
+                secret,
+                key,
+                depth,
+                p,
+                categorical,
+                selecting,
+                gathered,
+                out,
+                o + header,
             )
             feature, value, _ = best_split(out, o, p, categorical, scores)
             if end - start < at.SMALL:
@@ -159,7 +187,7 @@ def build(
     return crown, crown_used, parts, parts_used, counters
 
 
-@njit(**OPTIONS)
+@compiled
 def grow_trees(codes: Any, t: Any, w: Any, keys: Any, roots: Any, secret: Any, p: Any, categorical: Any) -> Any:
     """Trees over all rows, given by column and sorted by key.
 
@@ -167,8 +195,8 @@ def grow_trees(codes: Any, t: Any, w: Any, keys: Any, roots: Any, secret: Any, p
         codes: (p, n) int32, contiguous. t, w: (n,) of the words' type. keys: (n,) uint64. roots: keys of the trees.
 
     Returns:
-        Words of all crowns, where each ends (trees + 1,), words of all parts, and where each part lies (trees, 2^CUT, 2)
-        with -2 where there is none; counters.
+        Words of all crowns, where each ends (trees + 1,), words of all parts, where each part lies (trees, 2^CUT, 2),
+        -2 where there is none; counters.
     """
     n = len(keys)
     rows = (codes.ravel(), 1, n, t, w, keys)

@@ -4,16 +4,16 @@ A tree is its nodes in preorder. A node is
 
     SIZE ROWS MEMBERS FEATURE VALUE RIGHT  totals...  then, at a decision, features... and, at a leaf, keys...
 
-SIZE: words of the node. ROWS: weight of its rows. MEMBERS: their number. FEATURE: of the split, -1 at a leaf. VALUE: its
-code. RIGHT: words from the node to its right child (the left one follows the node); 0 where the children stand in parts
-of their own. totals: rows of classes 1..C-1, or the sum of targets and the sum of their hashes. keys: two words a row,
-sorted. A feature that was looked at is
+SIZE: words of the node. ROWS: weight of its rows. MEMBERS: their number. FEATURE: of the split, -1 at a leaf. VALUE:
+its code. RIGHT: words from the node to its right child (the left one follows the node); 0 where the children stand in
+parts of their own. totals: rows of classes 1..C-1, or the sum of targets and the sum of their hashes. keys: two words a
+row, sorted. A feature that was looked at is
 
     feature count extra  values... equal... left... channels...
 
-with `count` = at most k+1 values of the node, in order: those of smallest priority. equal: rows at the value. left: rows
-that go left at it. channels: of those, rows of classes 1..C-1, or the sum of targets. `extra`: which value is the
-(k+1)-th by priority, -1 where there are fewer. It is a candidate only where another is the node's maximum, which is none.
+with `count` = at most k+1 values of the node, in order: those of smallest priority. equal: rows at the value. left:
+rows that go left at it. channels: of those, rows of classes 1..C-1, or the sum of targets. `extra`: which value is the
+(k+1)-th by priority, -1 where there are fewer. It is a candidate only where another is the maximum, which is none.
 
 The first `CUT` levels of a tree are its crown, and each subtree below is a part of its own.
 """

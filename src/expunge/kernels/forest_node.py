@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from expunge.kernels import forest_layout as at
-from expunge.kernels.compiled import OPTIONS
+from expunge.kernels.compiled import compiled
 from expunge.kernels.siphash import half_siphash, priorities, siphash
 
 U64, U32 = np.uint64, np.uint32
@@ -18,20 +17,20 @@ FLIP = U32(0x80000000)
 LINEAR = 64  # up to so many values, comparing with each is faster than searching
 
 
-@njit(**OPTIONS)
+@compiled
 def derived(secret: Any, node: Any, purpose: int, which: int) -> Any:
     """64 bits of a node for a purpose (a child's key, a feature's place in the order, the key of its priorities)."""
     return siphash(secret[0], secret[1], node, (U64(purpose) << U64(32)) | U64(which))
 
 
-@njit(**OPTIONS)
+@compiled
 def rank(key: Any, code: Any) -> Any:
     """A value's place among the node's values of a feature: its priority, then the value. Smallest are kept."""
     return (U64(half_siphash(key, U32(code), 1, 3)) << U64(32)) | U64(U32(U32(code) ^ FLIP))
 
 
-@njit(**OPTIONS)
-def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any) -> int:
+@compiled
+def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any) -> Any:
     """The `most` smallest ranks of the distinct values of x[:size], ascending; how many there are."""
     priorities(x, size, key, drawn)
     count = 0
@@ -55,7 +54,7 @@ def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any) -> 
     return count
 
 
-@njit(**OPTIONS)
+@compiled
 def place_among(x: Any, size: int, values: Any, count: int, places: Any) -> None:
     """places[i]: how many of the `count` sorted values are below x[i], without a branch."""
     if count <= LINEAR:
@@ -77,10 +76,21 @@ def place_among(x: Any, size: int, values: Any, count: int, places: Any) -> None
         places[i] = place
 
 
-@njit(**OPTIONS)
-def examined(
-    feature: int, categorical: int, x: Any, t: Any, w: Any, size: int, key: Any, most: int, p: Any, b: Any, out: Any, o: int
-) -> int:
+@compiled
+def examined(  # noqa: C901
+    feature: int,
+    categorical: int,
+    x: Any,
+    t: Any,
+    w: Any,
+    size: int,
+    key: Any,
+    most: int,
+    p: Any,
+    b: Any,
+    out: Any,
+    o: int,
+) -> Any:
     """Write a feature's candidates and counts over the rows x[:size] to out[o:]; the words written."""
     drawn, ranks, values, places = b
     count = smallest(x, size, key, most, drawn, ranks)
@@ -125,18 +135,18 @@ def examined(
     return at.COUNTED + (3 + channels) * count
 
 
-@njit(**OPTIONS)
-def xlogx(n: float) -> float:
+@compiled
+def xlogx(n: float) -> Any:
     """N log n, 0 at 0."""
     return n * math.log(n) if n > 0 else 0.0
 
 
-@njit(**OPTIONS)
+@compiled
 def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
-    """buffers[0, i]: how pure the split at value i of the feature at out[o:] is, larger is purer; one expression for all.
+    """buffers[0, i]: how pure the split at value i of the feature at out[o:] is (larger: purer); the same for all.
 
-    Gini: sum_c L_c^2 / L + sum_c R_c^2 / R. Entropy: sum_c xlogx(L_c) - xlogx(L), and the same on the right. Regression:
-    S_L^2 / L + S_R^2 / R.
+    Gini: sum_c L_c^2 / L + sum_c R_c^2 / R. Entropy: sum_c xlogx(L_c) - xlogx(L), and the same on the right.
+    Regression: S_L^2 / L + S_R^2 / R.
     """
     count = out[o + 1]
     left = o + at.COUNTED + 2 * count
@@ -175,7 +185,7 @@ def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
             scores[i] = scores[i] / inside + right[i] / (rows - inside)
 
 
-@njit(**OPTIONS)
+@compiled
 def _add(scores: Any, right: Any, rest: Any, channel: Any, total: float, entropy: int) -> None:
     """Add one class's share to both sides' sums, and take it from what is left for class 0."""
     if entropy:
@@ -193,7 +203,7 @@ def _add(scores: Any, right: Any, rest: Any, channel: Any, total: float, entropy
             right[i] += outside * outside
 
 
-@njit(**OPTIONS)
+@compiled
 def best_split(out: Any, node: int, p: Any, categorical: Any, buffers: Any) -> Any:
     """The feature (-1: none), value and rows left of the best split of the node at out[node:].
 
@@ -223,13 +233,13 @@ def best_split(out: Any, node: int, p: Any, categorical: Any, buffers: Any) -> A
     return feature, value, inside
 
 
-@njit(**OPTIONS)
+@compiled
 def goes_left(code: Any, value: Any, categorical: Any) -> Any:
     """Whether a row goes left: code <= value, for a category code == value."""
     return code == value if categorical else code <= value
 
 
-@njit(**OPTIONS)
+@compiled
 def hashed(target: Any) -> Any:
     """A mix of an integer target, so that sums tell whether all targets of a node are equal (splitmix64)."""
     z = U64(target) + U64(0x9E3779B97F4A7C15)
@@ -238,7 +248,7 @@ def hashed(target: Any) -> Any:
     return np.int64(z ^ (z >> U64(31)))
 
 
-@njit(**OPTIONS)
+@compiled
 def add_to_totals(out: Any, node: int, target: Any, weight: Any, p: Any) -> None:
     """Count one row (weight negative: one row less) in the totals of the node at out[node:]."""
     out[node + at.ROWS] += weight
@@ -249,8 +259,8 @@ def add_to_totals(out: Any, node: int, target: Any, weight: Any, p: Any) -> None
         out[node + at.TOTALS + target - 1] += weight
 
 
-@njit(**OPTIONS)
-def stops(out: Any, node: int, depth: int, p: Any) -> bool:
+@compiled
+def stops(out: Any, node: int, depth: int, p: Any) -> Any:
     """Whether the node at out[node:] is a leaf by its depth, its size or its purity."""
     rows = out[node + at.ROWS]
     if depth >= p[at.MAX_DEPTH] or rows < p[at.MIN_SPLIT] or rows < 2 * p[at.MIN_LEAF]:
@@ -266,11 +276,24 @@ def stops(out: Any, node: int, depth: int, p: Any) -> bool:
     return rest == rows
 
 
-@njit(**OPTIONS)
+@compiled
 def look(
-    X: Any, by_row: int, by_feature: int, t: Any, w: Any, index: Any, secret: Any, key: Any, depth: int, p: Any,
-    categorical: Any, b: Any, gathered: Any, out: Any, o: int,
-) -> int:
+    X: Any,
+    by_row: int,
+    by_feature: int,
+    t: Any,
+    w: Any,
+    index: Any,
+    secret: Any,
+    key: Any,
+    depth: int,
+    p: Any,
+    categorical: Any,
+    b: Any,
+    gathered: Any,
+    out: Any,
+    o: int,
+) -> Any:
     """Write the features that a node looks at over the rows `index` to out[o:]: their number, then each; the end.
 
     In the order of their hashes, up to the EXAMINED-th one that varies.

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from expunge.kernels import forest_layout as at
-from expunge.kernels.compiled import OPTIONS, words_at
+from expunge.kernels.compiled import compiled, words_at
 
 U64, U32 = np.uint64, np.uint32
 
 
-@njit(**OPTIONS)
+@compiled
 def joined(low: Any, high: Any) -> Any:
     """The 64-bit number whose halves are two 32-bit words."""
     return U64(U32(low)) | (U64(U32(high)) << U64(32))
 
 
-@njit(**OPTIONS)
-def found(keys: Any, key: Any) -> int:
+@compiled
+def found(keys: Any, key: Any) -> Any:
     """Where a key stands in a bucket's sorted keys, -1 where it does not. Keys are uniform: interpolation."""
     if len(keys) == 0:
         return -1
@@ -33,8 +32,8 @@ def found(keys: Any, key: Any) -> int:
     return i if keys[i] == key else -1
 
 
-@njit(**OPTIONS)
-def fetch(keys: Any, store: Any, first: int, last: int, X: Any, t: Any, w: Any, kept: Any) -> int:
+@compiled
+def fetch(keys: Any, store: Any, first: int, last: int, X: Any, t: Any, w: Any, kept: Any) -> Any:
     """Copy columns first to last-1 of the rows with these keys, by row; those not in the store are left out.
 
     Args:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from expunge.kernels import forest_layout as at
-from expunge.kernels.compiled import OPTIONS, words_at
+from expunge.kernels.compiled import compiled, words_at
 from expunge.kernels.forest_node import goes_left
 
 
-@njit(**OPTIONS)
-def table_of(crowns: Any, ends: Any, parts_at: Any, p: Any, table: Any, totals: Any, starts: Any) -> int:
+@compiled
+def table_of(crowns: Any, ends: Any, parts_at: Any, p: Any, table: Any, totals: Any, starts: Any) -> Any:
     """All nodes in preorder; how many. With tables of no length they are only counted.
 
     Args:
@@ -37,7 +36,12 @@ def table_of(crowns: Any, ends: Any, parts_at: Any, p: Any, table: Any, totals: 
             if len(table):
                 if parent >= 0:
                     table[parent, 2] = count
-                table[count, 0], table[count, 1], table[count, 2], table[count, 3] = feature, words[s + at.VALUE], 0, depth
+                table[count, 0], table[count, 1], table[count, 2], table[count, 3] = (
+                    feature,
+                    words[s + at.VALUE],
+                    0,
+                    depth,
+                )
                 totals[count, 0] = words[s + at.ROWS]
                 for i in range(p[at.NODE_TOTALS]):
                     totals[count, 1 + i] = words[s + at.TOTALS + i]
@@ -54,7 +58,7 @@ def table_of(crowns: Any, ends: Any, parts_at: Any, p: Any, table: Any, totals: 
     return count
 
 
-@njit(**OPTIONS)
+@compiled
 def sums_of(
     codes: Any, starts: Any, features: Any, values: Any, rights: Any, categorical: Any, leaves: Any, out: Any
 ) -> None:

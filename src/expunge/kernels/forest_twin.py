@@ -116,7 +116,7 @@ class Twin:
         for f, count, extra, *words in features:
             lefts = words[2 * count : 3 * count]
             if not self.categorical[f] and lefts[-1] == weight:
-                extra = -1  # noqa: PLW2901
+                extra = -1
             for i, inside in enumerate(lefts):
                 if count < 2 or i == extra or min(inside, weight - inside) < max(int(self.settings[at.MIN_LEAF]), 1):
                     continue
@@ -132,7 +132,9 @@ class Twin:
         left = [*map(float, channels), float(inside - sum(channels))]
         right = [total - c for total, c in zip([*map(float, totals), float(weight - sum(totals))], left, strict=True)]
         if not self.settings[at.ENTROPY]:
-            return _in_order(c * c for c in left) / float(inside) + _in_order(c * c for c in right) / float(weight - inside)
+            return _in_order(c * c for c in left) / float(inside) + _in_order(c * c for c in right) / float(
+                weight - inside
+            )
         lefts = _in_order(_xlogx(c) for c in left) - _xlogx(float(inside))
         return lefts + (_in_order(_xlogx(c) for c in right) - _xlogx(float(weight - inside)))
 

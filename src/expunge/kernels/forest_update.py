@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from expunge.kernels import forest_layout as at
-from expunge.kernels.compiled import OPTIONS, words_at
-from expunge.kernels.forest_build import build, buffers_of, divided, most_words, room, write_leaf
+from expunge.kernels.compiled import compiled, words_at
+from expunge.kernels.forest_build import buffers_of, build, divided, most_words, room, write_leaf
 from expunge.kernels.forest_node import (
     SIDE,
     VALUES,
@@ -33,8 +32,8 @@ U64 = np.uint64
 SAME, NONE = -1, -2  # of a part: as before; there is none any more
 
 
-@njit(**OPTIONS)
-def leaf_keys(old: Any, start: int, end: int, p: Any, keys: Any, count: int) -> int:
+@compiled
+def leaf_keys(old: Any, start: int, end: int, p: Any, keys: Any, count: int) -> Any:
     """Append the keys of all leaves in old[start:end] to `keys` from `count` on; how many there are then."""
     header = at.TOTALS + p[at.NODE_TOTALS]
     while start < end:
@@ -47,7 +46,7 @@ def leaf_keys(old: Any, start: int, end: int, p: Any, keys: Any, count: int) -> 
     return count
 
 
-@njit(**OPTIONS)
+@compiled
 def members(old: Any, start: int, end: int, depth: int, path: int, p: Any, parts_at: Any, like: Any) -> Any:
     """The keys of all rows below a node that was at old[start:end]."""
     keys = np.empty(old[start + at.MEMBERS], np.uint64)
@@ -61,8 +60,8 @@ def members(old: Any, start: int, end: int, depth: int, path: int, p: Any, parts
     return keys
 
 
-@njit(**OPTIONS)
-def with_changes(keys: Any, changes: Any, index: Any, store: Any, X: Any, t: Any, w: Any, kept: Any) -> int:
+@compiled
+def with_changes(keys: Any, changes: Any, index: Any, store: Any, X: Any, t: Any, w: Any, kept: Any) -> Any:
     """Fetch rows by key, without those that left, with those of `changes` that came; how many there are."""
     EX, et, ew, ekeys = changes
     p = len(EX)
@@ -76,10 +75,10 @@ def with_changes(keys: Any, changes: Any, index: Any, store: Any, X: Any, t: Any
     return count
 
 
-@njit(**OPTIONS)
+@compiled
 def column_after(
     keys: Any, changes: Any, index: Any, store: Any, feature: int, x: Any, t: Any, w: Any, kept: Any
-) -> int:
+) -> Any:
     """One column, targets and weights of the rows with these keys after the changes; how many there are."""
     EX, et, ew, _ = changes
     count = fetch(keys, store, feature, feature + 1, x, t, w, kept)
@@ -90,7 +89,7 @@ def column_after(
     return count
 
 
-@njit(**OPTIONS)
+@compiled
 def add_inside(channel: Any, values: Any, x: Any, amount: Any, categorical: Any) -> None:
     """Add to a channel of candidates, at each value where a row of code x goes left."""
     if categorical:
@@ -101,11 +100,11 @@ def add_inside(channel: Any, values: Any, x: Any, amount: Any, categorical: Any)
             channel[i] += amount * (x <= values[i])
 
 
-@njit(**OPTIONS)
+@compiled
 def changed_feature(
     old: Any, s: int, changes: Any, index: Any, key: Any, most: int, p: Any, categorical: Any, out: Any, o: int
-) -> int:
-    """The feature at old[s:] with the changes counted, at out[o:]; its words, or -1 where the rows must be looked at."""
+) -> Any:
+    """The feature at old[s:] with the changes counted, at out[o:]; its words, -1 where the rows must be looked at."""
     EX, et, ew, _ = changes
     feature, count, extra = old[s], old[s + 1], old[s + 2]
     channels, category = p[at.CHANNELS], categorical[feature]
@@ -141,8 +140,8 @@ def changed_feature(
     return _closed_up(out, o, channels)
 
 
-@njit(**OPTIONS)
-def _closed_up(out: Any, o: int, channels: int) -> int:
+@compiled
+def _closed_up(out: Any, o: int, channels: int) -> Any:
     """Take the values without rows out of the feature at out[o:], where all values of the node are kept; its words."""
     count, kept = out[o + 1], 0
     first = o + at.COUNTED
@@ -160,8 +159,8 @@ def _closed_up(out: Any, o: int, channels: int) -> int:
     return at.COUNTED + (3 + channels) * kept
 
 
-@njit(**OPTIONS)
-def left_before(old: Any, s: int, p: Any, changes: Any, index: Any, categorical: Any) -> int:
+@compiled
+def left_before(old: Any, s: int, p: Any, changes: Any, index: Any, categorical: Any) -> Any:
     """Rows left of the old split of the node at old[s:], after the changes; -1 where no counts are kept."""
     feature, value = old[s + at.FEATURE], old[s + at.VALUE]
     o = s + at.TOTALS + p[at.NODE_TOTALS]
@@ -180,7 +179,7 @@ def left_before(old: Any, s: int, p: Any, changes: Any, index: Any, categorical:
     return -1
 
 
-@njit(**OPTIONS)
+@compiled
 def keys_after(keys: Any, changes: Any, index: Any) -> Any:
     """The keys without those of rows that left, with those of rows that came."""
     left = np.empty(len(index), np.uint64)
@@ -206,14 +205,14 @@ def keys_after(keys: Any, changes: Any, index: Any) -> Any:
     return after[:count]
 
 
-@njit(**OPTIONS)
+@compiled
 def counted(
     old: Any, s: int, changes: Any, index: Any, key: Any, depth: int, fixed: Any, out: Any, o: int, looked: Any
 ) -> Any:
     """Bring the features of the decision at old[s:] up to date, at out[o:]; the end.
 
-    -1 where a feature must be looked at again and `keys` (of the node's rows before the changes) are not given; -2 where
-    a feature began or ceased to vary, so that the node must look at others.
+    -1 where a feature must be looked at again and `keys` (of the node's rows before the changes) are not given; -2
+    where a feature began or ceased to vary, so that the node must look at others.
     """
     secret, p, categorical = fixed
     keys, store, kept, scratch, counters = looked
@@ -240,9 +239,18 @@ def counted(
     return o
 
 
-@njit(**OPTIONS)
+@compiled
 def update_trees(
-    old_crowns: Any, old_ends: Any, parts_at: Any, store: Any, changes: Any, roots: Any, secret: Any, p: Any, categorical: Any, like: Any
+    old_crowns: Any,
+    old_ends: Any,
+    parts_at: Any,
+    store: Any,
+    changes: Any,
+    roots: Any,
+    secret: Any,
+    p: Any,
+    categorical: Any,
+    like: Any,
 ) -> Any:
     """Every tree after the changes.
 
@@ -281,10 +289,20 @@ def update_trees(
     return state[0][: state[1]], crowns, state[2][: state[3]], lies, state[4]
 
 
-@njit(**OPTIONS)
-def update_tree(
-    old_crown: Any, parts_at: Any, store: Any, changes: Any, index: Any, root: Any, fixed: Any, gathered: Any, scratch: Any,
-    state: Any, ends: Any, like: Any,
+@compiled
+def update_tree(  # noqa: C901
+    old_crown: Any,
+    parts_at: Any,
+    store: Any,
+    changes: Any,
+    index: Any,
+    root: Any,
+    fixed: Any,
+    gathered: Any,
+    scratch: Any,
+    state: Any,
+    ends: Any,
+    like: Any,
 ) -> Any:
     """One tree after the changes, appended to `state`; see `update_trees` and `build`."""
     secret, p, categorical = fixed
@@ -355,7 +373,20 @@ def update_tree(
                 counters[at.REFRESHED_ROWS] += have
                 rows = np.arange(have).astype(np.int32)
                 after = look(
-                    X, p[at.FEATURES], 1, t, w, rows, secret, key, depth, p, categorical, scratch[0], scratch[1], out,
+                    X,
+                    p[at.FEATURES],
+                    1,
+                    t,
+                    w,
+                    rows,
+                    secret,
+                    key,
+                    depth,
+                    p,
+                    categorical,
+                    scratch[0],
+                    scratch[1],
+                    out,
                     o + header,
                 )
             feature, value, inside = best_split(out, o, p, categorical, scratch[2])
@@ -422,8 +453,19 @@ def update_tree(
                 else:
                     state[2][o + at.RIGHT] = state[3] - o
             state = build(
-                data, rows, first, last, depth + 1, derived(secret, key, SIDE, side), below + side * above, secret, p,
-                categorical, scratch, state, ends,
+                data,
+                rows,
+                first,
+                last,
+                depth + 1,
+                derived(secret, key, SIDE, side),
+                below + side * above,
+                secret,
+                p,
+                categorical,
+                scratch,
+                state,
+                ends,
             )
         crown, crown_used, parts, parts_used, _ = state
     return crown, crown_used, parts, parts_used, counters

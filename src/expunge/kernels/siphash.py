@@ -10,21 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from expunge.kernels.compiled import OPTIONS
+from expunge.kernels.compiled import compiled
 
 U64 = np.uint64
 U32 = np.uint32
 
 
-@njit(**OPTIONS)
+@compiled
 def _rotated(v: Any, by: Any) -> Any:
     return (v << U64(by)) | (v >> U64(64 - by))
 
 
-@njit(**OPTIONS)
+@compiled
 def _round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     v0 = v0 + v1
     v1 = _rotated(v1, 13) ^ v0
@@ -39,7 +38,7 @@ def _round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     return v0, v1, v2, v3
 
 
-@njit(**OPTIONS)
+@compiled
 def siphash(k0: Any, k1: Any, word: Any, counter: Any) -> Any:
     """64 bits of (word, counter) under the key (k0, k1); all are uint64."""
     v0 = k0 ^ U64(0x736F6D6570736575)
@@ -57,12 +56,12 @@ def siphash(k0: Any, k1: Any, word: Any, counter: Any) -> Any:
     return v0 ^ v1 ^ v2 ^ v3
 
 
-@njit(**OPTIONS)
+@compiled
 def _half_rotated(v: Any, by: Any) -> Any:
     return U32(U32(v << U32(by)) | (v >> U32(32 - by)))
 
 
-@njit(**OPTIONS)
+@compiled
 def _half_round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     v0 = U32(v0 + v1)
     v1 = U32(_half_rotated(v1, 5) ^ v0)
@@ -77,7 +76,7 @@ def _half_round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     return v0, v1, v2, v3
 
 
-@njit(**OPTIONS)
+@compiled
 def half_siphash(key: Any, word: Any, compressions: Any, finals: Any) -> Any:
     """HalfSipHash of one 32-bit word under a 64-bit key: 32 bits."""
     k0, k1 = U32(key & U64(0xFFFFFFFF)), U32(key >> U64(32))
@@ -96,7 +95,7 @@ def half_siphash(key: Any, word: Any, compressions: Any, finals: Any) -> Any:
     return U32(v1 ^ v3)
 
 
-@njit(**OPTIONS)
+@compiled
 def priorities(codes: NDArray[np.int32], size: int, key: Any, out: NDArray[np.uint32]) -> None:
     """out[i] = HalfSipHash-1-3(key; codes[i]) for i < size."""
     for i in range(size):

@@ -2,8 +2,8 @@
 
 A number becomes a float32 (as in scikit-learn's trees) and then an integer of the same order; -0.0 is 0.0. A missing
 number and the text "" get the code below all others, so that "is missing" is a split like any other and missing rows
-else go with the low numbers. Any other text is a 32-bit BLAKE2b digest: a category is its name, no vocabulary exists, and
-a name never seen equals none that was. Two names collide with probability 2^-32; they are then one category.
+else go with the low numbers. Any other text is a 32-bit BLAKE2b digest: a category is its name, no vocabulary exists,
+and a name never seen equals none that was. Two names collide with probability 2^-32; they are then one category.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ from expunge.rows import Rows
 from expunge.schema import Array, Column
 
 MOST_WEIGHT, MOST_TARGET, MOST_TOTAL, MOST_TOTAL_OF_SUMS = 2**16, 2**39, 2**30, 2**23  # no sum leaves 62 bits
+SHAPE = (  # what a method says of its trees
+    *("trees", "candidates", "max_features", "max_depth", "random_depth"),
+    *("min_split", "min_leaf", "criterion", "cut"),
+)
 TREES: keyed.Purpose = ("dare-forest", "tree")
 NODES: keyed.Purpose = ("dare-forest", "node")
 
@@ -31,9 +35,9 @@ class Trees:
     """How the trees of a forest are made; the fields are those of `DareForest`."""
 
     seed: int
-    trees: int
     columns: tuple[Column, ...]
     classes: int
+    trees: int
     candidates: int
     max_features: int
     max_depth: int
@@ -116,7 +120,9 @@ def coded_rows(rows: Rows, columns: tuple[Column, ...], weight_column: str, reso
     if weight_column and weight_column not in {column.name for column in rows.schema.columns}:
         raise InputError(f"weight_column={weight_column!r} was given, and these rows have no such column.")
     if rows.schema.target is not None and rows.schema.target.shape:
-        raise InputError(f"The target has shape {rows.schema.target.shape} a row; a forest predicts one number or class.")
+        raise InputError(
+            f"The target has shape {rows.schema.target.shape} a row; a forest predicts one number or class."
+        )
     codes, targets, weights, keys = [], [], [], []
     for table in rows.tables():
         assert table.y is not None
@@ -196,20 +202,20 @@ def _impurity(totals: NDArray[Any], trees: Trees) -> NDArray[np.float64]:
     """Rows times Gini impurity or entropy (classes), or minus S^2/n (regression: it differs by a constant a tree)."""
     rows = totals[:, 0].astype(np.float64)
     if not trees.classes:
-        return -(totals[:, 1].astype(np.float64) ** 2) / rows
+        return np.asarray(-(totals[:, 1].astype(np.float64) ** 2) / rows)
     counts = np.column_stack([totals[:, 0] - totals[:, 1:].sum(1), totals[:, 1:]]).astype(np.float64)
     if trees.criterion == "entropy":
         logs = np.log(np.where(counts > 0, counts, 1.0))
-        return rows * np.log(rows) - (counts * logs).sum(1)
-    return rows - (counts**2).sum(1) / rows
+        return np.asarray(rows * np.log(rows) - (counts * logs).sum(1))
+    return np.asarray(rows - (counts**2).sum(1) / rows)
 
 
 def _fixed(y: Array, resolution: float) -> NDArray[np.int64]:
     scaled = np.rint(y.astype(np.float64) / resolution)
     if (np.abs(scaled) > MOST_TARGET).any():
         raise InputError(
-            f"A target of {np.abs(y).max():.4g} is more than 2^39 times the resolution {resolution:.4g}: give a coarser "
-            "resolution=, or scale the target."
+            f"A target of {np.abs(y).max():.4g} is more than 2^39 times the resolution {resolution:.4g}: give a "
+            "coarser resolution=, or scale the target."
         )
     return scaled.astype(np.int64)
 
@@ -221,4 +227,3 @@ def _weights(column: Array) -> NDArray[np.int64]:
     if ((whole != column) | (whole < 1) | (whole > MOST_WEIGHT)).any():
         raise InputError("A weight is not a whole number from 1 to 65536, and only whole weights are counted exactly.")
     return whole
-

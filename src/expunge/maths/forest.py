@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,7 +34,7 @@ class Forest:
 
     Attributes:
         store: 128 buckets of rows by the highest bits of their keys; None where there is none.
-        crowns: the first levels of all trees, one after the other. ends: (trees + 1,) int64, where each begins and ends.
+        crowns: the first levels of all trees, one after the other. ends: (trees + 1,) int64, where each begins.
         parts: of each tree the subtrees below, by path; None where there is none.
     """
 
@@ -82,7 +83,14 @@ def grow(rows: CodedRows, growing: Growing) -> tuple[Forest, NDArray[np.int64]]:
 
     def some(first: int, last: int) -> Any:
         return grow_trees(
-            codes, targets, weights, rows.keys, growing.roots[first:last], growing.secret, growing.settings, growing.categorical
+            codes,
+            targets,
+            weights,
+            rows.keys,
+            growing.roots[first:last],
+            growing.secret,
+            growing.settings,
+            growing.categorical,
         )
 
     nothing = ((None,) * (1 << int(growing.settings[at.CUT])),) * len(growing.roots)
@@ -155,7 +163,7 @@ def stored_rows(forest: Forest, keys: NDArray[np.uint64], features: int) -> Code
 
 
 def nodes(forest: Forest, growing: Growing) -> tuple[NDArray[np.int64], Words, NDArray[np.int64]]:
-    """All nodes in preorder: feature (-1: leaf), value, right child, depth (m, 4); rows and totals; starts of trees."""
+    """All nodes in preorder: feature (-1: leaf), value, right child, depth (m, 4); rows and totals; trees' starts."""
     words = (forest.crowns.numpy(), forest.ends.numpy(), _places(forest), growing.settings)
     starts = np.zeros(len(forest.ends), np.int64)
     width = 1 + int(growing.settings[at.NODE_TOTALS])
@@ -189,7 +197,10 @@ def _by_bucket(keys: NDArray[np.uint64]) -> list[tuple[int, NDArray[np.int64]]]:
 def no_rows(size: int, features: int) -> CodedRows:
     """Rows whose values are not set."""
     return CodedRows(
-        np.empty((size, features), np.int32), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint64)
+        np.empty((size, features), np.int32),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+        np.empty(size, np.uint64),
     )
 
 
@@ -209,15 +220,15 @@ def _stored(
     for bucket, here in _by_bucket(np.concatenate([came.keys, gone])):
         added = here[here < len(came.keys)]
         held = store[bucket]
-        before = (came.keys[:0], came.targets[:0], came.weights[:0], came.codes[:0])
-        before = before if held is None else _opened(held, features)
+        nothing = (came.keys[:0], came.targets[:0], came.weights[:0], came.codes[:0])
+        before = nothing if held is None else _opened(held, features)
         stay = ~np.isin(before[0], gone)
         keys, targets, weights, codes = (
             np.concatenate([old[stay], fresh[added]])
             for old, fresh in zip(before, (came.keys, came.targets, came.weights, came.codes), strict=True)
         )
         order = np.argsort(keys)
-        parts = (keys[order], targets[order], weights[order].astype(np.int32), codes[order])
+        parts: list[Words] = [keys[order], targets[order], weights[order].astype(np.int32), codes[order])
         words = np.concatenate([np.ascontiguousarray(part).view(np.int32).reshape(-1) for part in parts])
         new[bucket] = torch.from_numpy(words) if len(words) else None
     return tuple(new)
@@ -232,14 +243,15 @@ def _gathered(
 ) -> tuple[Forest, NDArray[np.int64]]:
     """The forest of what `some` trees give, of all trees; parts that stay as they are are those of `before`."""
     trees = len(growing.roots)
-    edges = np.linspace(0, trees, min(growing.threads, trees) + 1).astype(int).tolist()
-    runs = list(zip(edges[:-1], edges[1:], strict=True))
+    edges: list[int] = np.linspace(0, trees, min(growing.threads, trees) + 1).astype(int).tolist()
+    runs = list(pairwise(edges))
     if len(runs) == 1:
         results = [some(0, trees)]
     else:
         with ThreadPoolExecutor(len(runs)) as pool:
             results = list(pool.map(lambda run: some(*run), runs))
-    ends, parts, parts_at = [np.zeros(1, np.int64)], list(before), parts_at.copy()
+    ends: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+    parts, parts_at = list(before), parts_at.copy()
     for (start, _), (_, crown_ends, words, lies, _) in zip(runs, results, strict=True):
         ends.append(crown_ends[1:] + ends[-1][-1])
         tree_of, part_of = (where.tolist() for where in np.nonzero(lies[:, :, 0] != SAME))
@@ -268,7 +280,7 @@ def _places(forest: Forest) -> NDArray[np.int64]:
 
 
 def _addresses(tensors: Sequence[Tensor | None], features: int = 1 - at.BESIDE_CODES) -> NDArray[np.int64]:
-    """(m, 2): where each tensor's words lie and how many there are; of a bucket of rows of `features`, how many rows."""
+    """(m, 2): where each tensor's words lie and how many; of a bucket of rows of `features`, how many rows."""
     places = np.empty((len(tensors), 2), np.int64)
     places[:, 0] = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
     places[:, 1] = [0 if tensor is None else len(tensor) for tensor in tensors]

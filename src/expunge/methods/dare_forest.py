@@ -1,13 +1,13 @@
 r"""DaRE forest: data removal-enabled random forests [Brophy & Lowd 2021, ICML], with keyed randomness.
 
 Each tree sees all rows. A node looks at the first p~ features that vary, in a random order, and keeps k candidate
-thresholds of each with the counts of both sides; the purest split is taken. To forget rows, the counts along their paths
-are brought up to date (Algorithm 1 of the paper); where a candidate's value is gone another is drawn; where the best split
-is now another, the two subtrees below are learned again. The `random_depth` levels at the top have one feature and one
-candidate each, so that they hardly ever change.
+thresholds of each with the counts of both sides; the purest split is taken. To forget rows, the counts along their
+paths are brought up to date (Algorithm 1 of the paper); where a candidate's value is gone another is drawn; where the
+best split is now another, the two subtrees below are learned again. The `random_depth` levels at the top have one
+feature and one candidate each, so that they hardly ever change.
 
-Here every draw is a pseudo-random function of (seed, tree, path of the node, feature, value). The candidates of a feature
-are the k values of smallest priority among the node's distinct values but the largest. So
+Here every draw is a pseudo-random function of (seed, tree, path of the node, feature, value). The candidates of a
+feature are the k values of smallest priority among the node's distinct values but the largest. So
 
     forget(learn(D), U) = learn(D \ U)
 
@@ -15,9 +15,9 @@ bit for bit: with the same seed the state is identical to retraining, hence exac
 without looking at the model. Under adaptive requests it is not equal to a retraining with a fresh seed, nor is DaRE.
 
 Differs from the paper and its code in:
-1. Keyed draws instead of fresh ones: a vanished candidate is followed by the one of next smallest priority, as if the row
-   had never been there. The paper's refill is biased, and its code keeps thresholds at values of deleted rows (0/0 counts
-   as valid): the docs page lists its six defects.
+1. Keyed draws instead of fresh ones: a vanished candidate is followed by the one of next smallest priority, as if the
+   row had never been there. The paper's refill is biased, and its code keeps thresholds at values of deleted rows (0/0
+   counts as valid): the docs page lists its defects.
 2. Candidates are all distinct values but the largest; the paper drops those between two groups of one same class.
 3. `min_leaf` rules candidates out; it does not draw others. `min_split` and `min_leaf` hold after forgetting as well.
 4. Where the new best split parts the retained rows as the old one did, the threshold is renamed and the subtrees stay.
@@ -124,8 +124,7 @@ class DareForest(Method[DareRecord]):
         check_learnable(rows)
         columns = tuple(c for c in rows.schema.columns if c.name != self.weight_column)
         given = coded_rows(rows, columns, self.weight_column, self.resolution)
-        total = int(given.weights.sum())
-        trees = self._trees(seed, columns, rows.classes)
+        trees, total = self._trees(seed, columns, rows.classes), int(given.weights.sum())
         trees.check_total(total)
         grown, _ = forest.grow(given, trees.growing(joblib.effective_n_jobs(None)))
         return DareRecord(seed, len(rows), total, columns, rows.classes, grown)
@@ -167,8 +166,7 @@ class DareForest(Method[DareRecord]):
 
     def release(self, record: DareRecord) -> Release:
         """All nodes: features, thresholds (each a value of some retained row), shares of the classes in leaves."""
-        trees = self._trees_of(record)
-        return trees.release(record.forest, self.resolution)
+        return self._trees_of(record).release(record.forest, self.resolution)
 
     def predict(self, release: Release, columns: Mapping[str, Array]) -> Tensor:
         """Scores (m, outputs): log-probabilities of the trees' mean, or their mean for a regression."""
@@ -176,28 +174,14 @@ class DareForest(Method[DareRecord]):
 
     def importances(self, record: DareRecord) -> Mapping[str, float]:
         """Share of each feature in the decrease of impurity, summed over all nodes and trees; they sum to 1."""
-        trees = self._trees_of(record)
-        return coded_forest.importances(trees, record.forest)
+        return coded_forest.importances(self._trees_of(record), record.forest)
 
     def path(self, release: Release, columns: Mapping[str, Array], tree: int = 0) -> tuple[Step, ...]:
         """The decisions that the first row of `columns` meets in one tree, from the root to its leaf."""
         return coded_forest.path(release, columns, tree)
 
     def _trees(self, seed: int, columns: tuple[Column, ...], classes: int) -> Trees:
-        return Trees(
-            seed,
-            self.trees,
-            columns,
-            classes,
-            self.candidates,
-            self.max_features,
-            self.max_depth,
-            self.random_depth,
-            self.min_split,
-            self.min_leaf,
-            self.criterion,
-            self.cut,
-        )
+        return Trees(seed, columns, classes, **{name: getattr(self, name) for name in coded_forest.SHAPE})
 
     def _trees_of(self, record: DareRecord) -> Trees:
         return self._trees(record.seed, record.columns, record.classes)
