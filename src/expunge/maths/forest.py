@@ -228,7 +228,7 @@ def _stored(
             for old, fresh in zip(before, (came.keys, came.targets, came.weights, came.codes), strict=True)
         )
         order = np.argsort(keys)
-        parts: list[Words] = [keys[order], targets[order], weights[order].astype(np.int32), codes[order])
+        parts: list[Words] = [keys[order], targets[order], weights[order].astype(np.int32), codes[order]]
         words = np.concatenate([np.ascontiguousarray(part).view(np.int32).reshape(-1) for part in parts])
         new[bucket] = torch.from_numpy(words) if len(words) else None
     return tuple(new)
