@@ -220,12 +220,11 @@ def _stored(
     for bucket, here in _by_bucket(np.concatenate([came.keys, gone])):
         added = here[here < len(came.keys)]
         held = store[bucket]
-        nothing = (came.keys[:0], came.targets[:0], came.weights[:0], came.codes[:0])
-        before = nothing if held is None else _opened(held, features)
+        new_rows: tuple[Words, ...] = (came.keys, came.targets, came.weights, came.codes)
+        before = tuple(part[:0] for part in new_rows) if held is None else _opened(held, features)
         stay = ~np.isin(before[0], gone)
         keys, targets, weights, codes = (
-            np.concatenate([old[stay], fresh[added]])
-            for old, fresh in zip(before, (came.keys, came.targets, came.weights, came.codes), strict=True)
+            np.concatenate([old[stay], fresh[added]]) for old, fresh in zip(before, new_rows, strict=True)
         )
         order = np.argsort(keys)
         parts: list[Words] = [keys[order], targets[order], weights[order].astype(np.int32), codes[order]]
