@@ -35,8 +35,13 @@ def keys_of(names: Iterable[str | int]) -> Keys:
 
 def bits(seed: int, purpose: Purpose, keys: Keys, counter: int = 0) -> Keys:
     """64 pseudo-random bits for each key, shape (n,)."""
+    return _siphash(*key_pair(seed, purpose), np.asarray(keys), counter)
+
+
+def key_pair(seed: int, purpose: Purpose) -> tuple[int, int]:
+    """The 128-bit key of a purpose as two halves, for a compiled loop that hashes itself."""
     key = hashlib.blake2b(_encode((seed, *purpose)), digest_size=16, person=_PERSON).digest()
-    return _siphash(int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little"), np.asarray(keys), counter)
+    return int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
 
 
 def uniforms(seed: int, purpose: Purpose, keys: Keys, counter: int = 0) -> NDArray[np.float64]:

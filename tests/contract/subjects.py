@@ -25,6 +25,7 @@ from expunge.methods import (
     CertifiedRemoval,
     DeepObliviate,
     DeltaGrad,
+    DareForest,
     DescentToDelete,
     DifferentialPrivacy,
     DiscriminantAnalysis,
@@ -202,6 +203,17 @@ def _fitting() -> CertifiedDeep:
     return CertifiedDeep(learner, damping=0.0, hessian_lipschitz=12.0, gradient_bound=1e-3, noise_std=0.6)
 
 
+def _forest(**settings: Any) -> DareForest:
+    return DareForest(**({"trees": 5, "max_depth": 6, "candidates": 5, "cut": 2} | settings))
+
+
+def _weighed(rows: Rows) -> Rows:
+    """Each row with a weight of 1 to 3."""
+    table = rows.table()
+    columns = {**table.columns, "weight": np.arange(len(table)) % 3 + 1}
+    return Rows.of(columns, table.y, ids=table.ids.tolist(), classes=rows.classes)
+
+
 def _raw(method: Method[Any]) -> Method[Any]:
     public = (
         Numeric(("age",), statistics="public", bounds=((0.0, 100.0),)),
@@ -260,6 +272,14 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "stitched, adam": lambda: (_stitching(optimiser="adam", learning_rate=0.01), _one_persons(blobs())),
         "convex": lambda: (DeepObliviate(Convex(), blocks=2), blobs()),
         "raw table": lambda: (_raw(_stitching(blocks=30)), persons()),
+    },
+    "dare_forest": {
+        "three classes": lambda: (_forest(), blobs()),
+        "two classes, random layers": lambda: (_forest(random_depth=2, max_depth=5, cut=1), blobs(classes=2)),
+        "entropy, few candidates": lambda: (_forest(criterion="entropy", candidates=2, min_leaf=2), blobs()),
+        "regression": lambda: (_forest(max_features=2), line()),
+        "raw table": lambda: (_forest(), persons()),
+        "weights": lambda: (_forest(weight_column="weight"), _weighed(blobs())),
     },
     "descent_to_delete": {
         "softmax": lambda: (_descent(), blobs()),

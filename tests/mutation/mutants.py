@@ -12,6 +12,7 @@ from .dependence import DEPENDENCE
 from .exact_classics import EXACT_CLASSICS
 from .kept_rows import KEPT_ROWS
 from .dependence import DEPENDENCE, L_FOCI
+from .forest import FOREST
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -314,3 +315,4 @@ MUTANTS = (
     *DEPENDENCE,
 )
 MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE + L_FOCI
+MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + FOREST

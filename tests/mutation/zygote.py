@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # each copy of the package would compile its kernels anew
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # every mutant is another copy of the kernels, and compiling one takes a minute
 
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # each copy of the package would compile its kernels anew
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401

@@ -5,6 +5,7 @@ from expunge.methods.certified_newton import CertifiedNewton
 from expunge.methods.certified_removal import CertifiedRemoval
 from expunge.methods.deep_obliviate import DeepObliviate
 from expunge.methods.delta_grad import DeltaGrad
+from expunge.methods.dare_forest import DareForest
 from expunge.methods.descent_to_delete import DescentToDelete
 from expunge.methods.differential_privacy import DifferentialPrivacy
 from expunge.methods.discriminant_analysis import DiscriminantAnalysis
@@ -32,6 +33,7 @@ __all__ = [
     "CertifiedRemoval",
     "DeepObliviate",
     "DeltaGrad",
+    "DareForest",
     "DescentToDelete",
     "DifferentialPrivacy",
     "DiscriminantAnalysis",

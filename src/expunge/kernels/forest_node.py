@@ -1,0 +1,330 @@
+"""One node: which features it looks at, their candidates and counts, and the best split. See forest_layout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from expunge.kernels import forest_layout as at
+from expunge.kernels.compiled import compiled
+from expunge.kernels.siphash import half_siphash, priorities, siphash
+
+U64, U32 = np.uint64, np.uint32
+SIDE, ORDER, VALUES = 0, 1, 2  # purposes of a node's hashes
+FLIP = U32(0x80000000)
+LINEAR = 64  # up to so many values, comparing with each is faster than searching
+
+
+@compiled
+def derived(secret: Any, node: Any, purpose: int, which: int) -> Any:
+    """64 bits of a node for a purpose (a child's key, a feature's place in the order, the key of its priorities)."""
+    return siphash(secret[0], secret[1], node, (U64(purpose) << U64(32)) | U64(which))
+
+
+@compiled
+def rank(key: Any, code: Any) -> Any:
+    """A value's place among the node's values of a feature: its priority, then the value. Smallest are kept."""
+    return (U64(half_siphash(key, U32(code), 1, 3)) << U64(32)) | U64(U32(U32(code) ^ FLIP))
+
+
+@compiled
+def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any) -> Any:
+    """The `most` smallest ranks of the distinct values of x[:size], ascending; how many there are."""
+    priorities(x, size, key, drawn)
+    count = 0
+    bound = U32(0xFFFFFFFF)
+    for i in range(size):
+        if drawn[i] > bound:
+            continue
+        new = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
+        place = count
+        while place > 0 and ranks[place - 1] > new:
+            place -= 1
+        if (place > 0 and ranks[place - 1] == new) or place == most:
+            continue
+        last = min(count, most - 1)
+        for j in range(last, place, -1):
+            ranks[j] = ranks[j - 1]
+        ranks[place] = new
+        count = min(count + 1, most)
+        if count == most:
+            bound = U32(ranks[count - 1] >> U64(32))
+    return count
+
+
+@compiled
+def place_among(x: Any, size: int, values: Any, count: int, places: Any) -> None:
+    """places[i]: how many of the `count` sorted values are below x[i], without a branch."""
+    if count <= LINEAR:
+        places[:size] = 0
+        for j in range(count):
+            value = values[j]
+            for i in range(size):
+                places[i] += value < x[i]
+        return
+    steps = 0
+    while (1 << steps) <= count:
+        steps += 1
+    for i in range(count, 1 << steps):
+        values[i] = 2**31 - 1
+    for i in range(size):
+        place = 0
+        for step in range(steps - 1, -1, -1):
+            place += (values[place + (1 << step) - 1] < x[i]) << step
+        places[i] = place
+
+
+@compiled
+def examined(  # noqa: C901
+    feature: int,
+    categorical: int,
+    x: Any,
+    t: Any,
+    w: Any,
+    size: int,
+    key: Any,
+    most: int,
+    p: Any,
+    b: Any,
+    out: Any,
+    o: int,
+) -> Any:
+    """Write a feature's candidates and counts over the rows x[:size] to out[o:]; the words written."""
+    drawn, ranks, values, places = b
+    count = smallest(x, size, key, most, drawn, ranks)
+    extra = U32(ranks[count - 1] & U64(0xFFFFFFFF)) ^ FLIP
+    for i in range(count):  # sorted by value
+        value = np.int32(U32(U32(ranks[i] & U64(0xFFFFFFFF)) ^ FLIP))
+        j = i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+    channels = p[at.CHANNELS]
+    out[o], out[o + 1], out[o + 2] = feature, count, -1
+    first = o + at.COUNTED
+    out[first + count : first + (3 + channels) * count] = 0
+    for i in range(count):
+        out[first + i] = values[i]
+        if count == most and U32(values[i]) == extra:
+            out[o + 2] = i
+    values[count] = 2**31 - 1
+    place_among(x, size, values, count, places)
+    equal, left = out[first + count : first + 2 * count + 1], out[first + 2 * count : first + 3 * count + 1]
+    regression = p[at.CLASSES] == 0
+    for i in range(size):
+        place, weight = places[i], w[i]
+        same = values[place] == x[i]
+        if place >= count or (categorical and not same):
+            continue
+        equal[place] += weight * same
+        left[place] += weight
+        target = t[i]
+        if regression:
+            out[first + 3 * count + place] += weight * target
+        elif target > 0:
+            out[first + (2 + target) * count + place] += weight
+    left = first + 2 * count
+    if not categorical:
+        for row in range(1 + channels):
+            start = left + row * count
+            for i in range(1, count):
+                out[start + i] += out[start + i - 1]
+    return at.COUNTED + (3 + channels) * count
+
+
+@compiled
+def xlogx(n: float) -> Any:
+    """N log n, 0 at 0."""
+    return n * math.log(n) if n > 0 else 0.0
+
+
+@compiled
+def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
+    """buffers[0, i]: how pure the split at value i of the feature at out[o:] is (larger: purer); the same for all.
+
+    Gini: sum_c L_c^2 / L + sum_c R_c^2 / R. Entropy: sum_c xlogx(L_c) - xlogx(L), and the same on the right.
+    Regression: S_L^2 / L + S_R^2 / R.
+    """
+    count = out[o + 1]
+    left = o + at.COUNTED + 2 * count
+    rows, classes = float(out[node + at.ROWS]), p[at.CLASSES]
+    scores, right, rest = buffers[0], buffers[1], buffers[2]
+    lefts = out[left : left + count]
+    if classes == 0:
+        total, sums = out[node + at.TOTALS], out[left + count : left + 2 * count]
+        for i in range(count):
+            inside, outside = float(sums[i]), float(total - sums[i])
+            scores[i] = inside * inside
+            right[i] = outside * outside
+    else:
+        all_rest = rows
+        for i in range(count):
+            scores[i], right[i], rest[i] = 0.0, 0.0, float(lefts[i])
+        for c in range(1, classes):
+            total = float(out[node + at.TOTALS + c - 1])
+            all_rest -= total
+            _add(scores, right, rest, out[left + c * count : left + (c + 1) * count], total, p[at.ENTROPY])
+        for i in range(count):
+            inside, outside = rest[i], all_rest - rest[i]
+            if p[at.ENTROPY]:
+                inside, outside = xlogx(inside), xlogx(outside)
+            else:
+                inside, outside = inside * inside, outside * outside
+            scores[i] += inside
+            right[i] += outside
+    if classes > 0 and p[at.ENTROPY]:
+        for i in range(count):
+            inside = float(lefts[i])
+            scores[i] = (scores[i] - xlogx(inside)) + (right[i] - xlogx(rows - inside))
+    else:
+        for i in range(count):
+            inside = float(lefts[i])
+            scores[i] = scores[i] / inside + right[i] / (rows - inside)
+
+
+@compiled
+def _add(scores: Any, right: Any, rest: Any, channel: Any, total: float, entropy: int) -> None:
+    """Add one class's share to both sides' sums, and take it from what is left for class 0."""
+    if entropy:
+        for i in range(len(channel)):
+            inside = float(channel[i])
+            rest[i] -= inside
+            scores[i] += xlogx(inside)
+            right[i] += xlogx(total - inside)
+    else:
+        for i in range(len(channel)):
+            inside = float(channel[i])
+            outside = total - inside
+            rest[i] -= inside
+            scores[i] += inside * inside
+            right[i] += outside * outside
+
+
+@compiled
+def best_split(out: Any, node: int, p: Any, categorical: Any, buffers: Any) -> Any:
+    """The feature (-1: none), value and rows left of the best split of the node at out[node:].
+
+    Ties go to the lower feature, then to the lower value.
+    """
+    rows, least = out[node + at.ROWS], max(p[at.MIN_LEAF], 1)
+    o = node + at.TOTALS + p[at.NODE_TOTALS]
+    seen = out[o]
+    o += 1
+    feature, value, inside, best = -1, 0, 0, -math.inf
+    for _ in range(seen):
+        count, extra = out[o + 1], out[o + 2]
+        first = o + at.COUNTED
+        left = first + 2 * count
+        if count > 1:
+            scored(out, o, node, p, buffers)
+            if not categorical[out[o]] and out[left + count - 1] == rows:
+                extra = -1  # the maximum is among the k+1, and is no candidate
+            lefts, scores = out[left : left + count], buffers[0]
+            for i in range(count):
+                n, score = lefts[i], scores[i]
+                if score < best or n < least or rows - n < least or i == extra:
+                    continue
+                if score > best or (score == best and out[o] < feature):
+                    feature, value, inside, best = out[o], out[first + i], n, score
+        o += at.COUNTED + (3 + p[at.CHANNELS]) * count
+    return feature, value, inside
+
+
+@compiled
+def goes_left(code: Any, value: Any, categorical: Any) -> Any:
+    """Whether a row goes left: code <= value, for a category code == value."""
+    return code == value if categorical else code <= value
+
+
+@compiled
+def hashed(target: Any) -> Any:
+    """A mix of an integer target, so that sums tell whether all targets of a node are equal (splitmix64)."""
+    z = U64(target) + U64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> U64(30))) * U64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> U64(27))) * U64(0x94D049BB133111EB)
+    return np.int64(z ^ (z >> U64(31)))
+
+
+@compiled
+def add_to_totals(out: Any, node: int, target: Any, weight: Any, p: Any) -> None:
+    """Count one row (weight negative: one row less) in the totals of the node at out[node:]."""
+    out[node + at.ROWS] += weight
+    if p[at.CLASSES] == 0:
+        out[node + at.TOTALS] += weight * target
+        out[node + at.TOTALS + 1] += weight * hashed(target)
+    elif target > 0:
+        out[node + at.TOTALS + target - 1] += weight
+
+
+@compiled
+def stops(out: Any, node: int, depth: int, p: Any) -> Any:
+    """Whether the node at out[node:] is a leaf by its depth, its size or its purity."""
+    rows = out[node + at.ROWS]
+    if depth >= p[at.MAX_DEPTH] or rows < p[at.MIN_SPLIT] or rows < 2 * p[at.MIN_LEAF]:
+        return True
+    if p[at.CLASSES] == 0:
+        total, hashes = out[node + at.TOTALS], out[node + at.TOTALS + 1]
+        return total % rows == 0 and rows * hashed(total // rows) == hashes
+    rest = rows
+    for c in range(p[at.CLASSES] - 1):
+        if out[node + at.TOTALS + c] == rows:
+            return True
+        rest -= out[node + at.TOTALS + c]
+    return rest == rows
+
+
+@compiled
+def look(
+    X: Any,
+    by_row: int,
+    by_feature: int,
+    t: Any,
+    w: Any,
+    index: Any,
+    secret: Any,
+    key: Any,
+    depth: int,
+    p: Any,
+    categorical: Any,
+    b: Any,
+    gathered: Any,
+    out: Any,
+    o: int,
+) -> Any:
+    """Write the features that a node looks at over the rows `index` to out[o:]: their number, then each; the end.
+
+    In the order of their hashes, up to the EXAMINED-th one that varies.
+    """
+    x, tx, wx = gathered
+    size = len(index)
+    for i in range(size):
+        tx[i] = t[index[i]]
+        wx[i] = w[index[i]]
+    most, wanted = p[at.CANDIDATES] + 1, p[at.EXAMINED]
+    if depth < p[at.RANDOM_DEPTH]:
+        most, wanted = 2, 1
+    features = p[at.FEATURES]
+    order = np.empty(features, np.uint32)
+    priorities(np.arange(features).astype(np.int32), features, derived(secret, key, ORDER, 0), order)
+    waiting = np.ones(features, np.bool_)
+    counter, vary = o, 0
+    out[counter] = 0
+    o += 1
+    for _ in range(features):
+        f = -1
+        for g in range(features):
+            if waiting[g] and (f < 0 or order[g] < order[f]):
+                f = g
+        waiting[f] = False
+        for i in range(size):
+            x[i] = X[index[i] * by_row + f * by_feature]
+        start = o
+        o += examined(f, categorical[f], x, tx, wx, size, derived(secret, key, VALUES, f), most, p, b, out, o)
+        out[counter] += 1
+        vary += out[start + 1] > 1
+        if vary == wanted:
+            break
+    return o

@@ -1,0 +1,100 @@
+"""Planted bugs of the forest: each published defect of the reference (A to F), and what exactness rests on.
+
+Kernels run as plain Python here (NUMBA_DISABLE_JIT in zygote.py), so the tests that catch them are tiny.
+"""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+TINY = "tests/mutation/test_tiny_forest.py"
+EQUAL = f"{TINY}::test_forgetting_equals_learning_without"
+UPDATE, NODE = "kernels/forest_update.py", "kernels/forest_node.py"
+
+FOREST = (
+    Mutant("defect A: a value without rows stays a threshold", UPDATE, "gone += equal[i] == 0", "gone += 0", EQUAL),
+    Mutant(
+        "defect A': the split stays though another is now the best",
+        UPDATE,
+        "            and feature == old[s + at.FEATURE]\n",
+        "            and feature == old[s + at.FEATURE] or True\n",
+        EQUAL,
+    ),
+    Mutant(
+        "defect B: no candidate is drawn for a vanished one",
+        UPDATE,
+        "    if count == most:\n        return -1\n",
+        "",
+        EQUAL,
+    ),
+    Mutant(
+        "defect C: after a deletion candidates are drawn from another law",
+        UPDATE,
+        "x, tx, wx, size, values, most, p",
+        "x, tx, wx, size, values ^ U64(1), most, p",
+        EQUAL,
+    ),
+    Mutant(
+        "defect D: min_split and min_leaf are not looked at after a deletion",
+        UPDATE,
+        "        if not stops(out, o, depth, p):\n",
+        "        if not was_leaf or not stops(out, o, depth, p):\n",
+        f"{TINY}::test_sizes_of_nodes_hold_after_forgetting",
+    ),
+    Mutant(
+        "defect E: a feature that became constant is followed by no other",
+        UPDATE,
+        "if (old[s + 1] > 1) != (out[o + 1] > 1):",
+        "if False:",
+        f"{TINY}::test_a_column_that_becomes_constant_is_replaced",
+    ),
+    Mutant(
+        "defect F: ties go by the order in which features were looked at",
+        NODE,
+        "(score == best and out[o] < feature)",
+        "False",
+        f"{TINY}::test_ties_go_to_the_lower_feature",
+    ),
+    Mutant(
+        "a rename sends the forgotten row by the new threshold",
+        UPDATE,
+        "changes[0][feature], 1, 0, was,",
+        "changes[0][feature], 1, 0, value,",
+        EQUAL,
+    ),
+    Mutant(
+        "the k+1-th value is a candidate",
+        NODE,
+        "or rows - n < least or i == extra:",
+        "or rows - n < least:",
+        f"{TINY}::test_the_words_are_those_of_the_twin",
+    ),
+    Mutant(
+        "the forgotten row stays in the store",
+        "maths/forest.py",
+        "stay = ~np.isin(before[0], gone)",
+        "stay = np.ones(len(before[0]), bool)",
+        EQUAL,
+    ),
+    Mutant(
+        "a new row never brings a new candidate",
+        UPDATE,
+        "(count < most or rank(key, x) < last)",
+        "(count < most)",
+        f"{TINY}::test_new_rows_equal_learning_all_together",
+    ),
+    Mutant(
+        "leaves list their rows in the order of building",
+        "kernels/forest_build.py",
+        "            keys[j] = keys[j - 1]\n            j -= 1\n        keys[j] = key\n    sorted_yet = True\n",
+        "            j -= 1\n    sorted_yet = True\n    size = min(size, 1)\n",
+        EQUAL,
+    ),
+    Mutant(
+        "all nodes draw alike",
+        NODE,
+        "return siphash(secret[0], secret[1], node,",
+        "return siphash(secret[0], secret[1], U64(0),",
+        f"{TINY}::test_the_words_are_those_of_the_twin",
+    ),
+)
