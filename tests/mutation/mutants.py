@@ -8,11 +8,10 @@ from __future__ import annotations
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .delta_grad import DELTA_GRAD
-from .dependence import DEPENDENCE
-from .exact_classics import EXACT_CLASSICS
-from .kept_rows import KEPT_ROWS
 from .dependence import DEPENDENCE, L_FOCI
+from .exact_classics import EXACT_CLASSICS
 from .forest import FOREST
+from .kept_rows import KEPT_ROWS
 from .mutant import Mutant
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
@@ -313,6 +312,6 @@ MUTANTS = (
     *KEPT_ROWS,
     *DELTA_GRAD,
     *DEPENDENCE,
+    *L_FOCI,
+    *FOREST,
 )
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + DEPENDENCE + L_FOCI
-MUTANTS = CERTIFIED_NEWTON + SECOND_ORDER + EXACT + VAULT + FOREST

@@ -3,9 +3,9 @@
 from expunge.methods.certified_deep import CertifiedDeep
 from expunge.methods.certified_newton import CertifiedNewton
 from expunge.methods.certified_removal import CertifiedRemoval
+from expunge.methods.dare_forest import DareForest
 from expunge.methods.deep_obliviate import DeepObliviate
 from expunge.methods.delta_grad import DeltaGrad
-from expunge.methods.dare_forest import DareForest
 from expunge.methods.descent_to_delete import DescentToDelete
 from expunge.methods.differential_privacy import DifferentialPrivacy
 from expunge.methods.discriminant_analysis import DiscriminantAnalysis
@@ -31,9 +31,9 @@ __all__ = [
     "CertifiedDeep",
     "CertifiedNewton",
     "CertifiedRemoval",
+    "DareForest",
     "DeepObliviate",
     "DeltaGrad",
-    "DareForest",
     "DescentToDelete",
     "DifferentialPrivacy",
     "DiscriminantAnalysis",
