@@ -10,8 +10,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from expunge.record import digest
 from expunge.rows import Rows
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the clusters' own
+Cluster = Callable[[], AbstractContextManager[Any]]
 NOISE = NoiseKey(bytes(32), 1)
 REASON = "is not installed: make test-cluster installs the extras ray and dask, and runs these tests"
 NETWORK = Sgd(Mlp((3,)), epochs=30, batch_size=4)  # long enough for a worker's own draws to fall into it
@@ -71,10 +73,10 @@ def ray_cluster() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["dask", "ray"])
-def cluster(request: pytest.FixtureRequest) -> AbstractContextManager[Any]:
-    """The backend, as what stands around a call."""
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """What stands around a call; made when it is asked for, since from then on it holds."""
     request.getfixturevalue(f"{request.param}_cluster")
-    return joblib.parallel_config(backend=request.param, n_jobs=2)
+    return partial(joblib.parallel_config, backend=request.param, n_jobs=2)
 
 
 def some_rows() -> Rows:
@@ -90,10 +92,10 @@ def asked(method: Sisa) -> Any:
     return [digest(each) for each in (record, step.record)]
 
 
-def test_a_cluster_gives_the_same_bits(cluster: AbstractContextManager[Any]) -> None:
+def test_a_cluster_gives_the_same_bits(cluster: Cluster) -> None:
     method = Sisa(Featured((Numeric(("x",)),), NETWORK), 4, 2)
     alone = asked(method)
-    with cluster:
+    with cluster():
         assert asked(method) == alone
 
 
@@ -105,21 +107,21 @@ def test_dask_gives_the_same_bits_for_every_learner(dask_cluster: Any, learner: 
         assert asked(method) == alone
 
 
-def test_what_a_training_says_on_purpose_comes_through(cluster: AbstractContextManager[Any]) -> None:
-    with cluster, pytest.raises(InputError, match="cannot be learned"):
+def test_what_a_training_says_on_purpose_comes_through(cluster: Cluster) -> None:
+    with cluster(), pytest.raises(InputError, match="cannot be learned"):
         asked(Sisa(Dying("fails"), 4, 1))
 
 
-def test_a_worker_that_does_not_answer_is_not_waited_for(cluster: AbstractContextManager[Any]) -> None:
+def test_a_worker_that_does_not_answer_is_not_waited_for(cluster: Cluster) -> None:
     start = time.monotonic()
-    with cluster, pytest.raises(WorkersLost, match="Nothing was changed"):
+    with cluster(), pytest.raises(WorkersLost, match="Nothing was changed"):
         asked(Sisa(Dying("hangs", seconds=10), 4, 1, timeout=1.0))
     assert time.monotonic() - start < 60
     time.sleep(max(0.0, 12 - (time.monotonic() - start)))  # the hanging worker comes back
 
 
-def test_a_worker_that_dies_is_not_waited_for(cluster: AbstractContextManager[Any]) -> None:
+def test_a_worker_that_dies_is_not_waited_for(cluster: Cluster) -> None:
     start = time.monotonic()
-    with cluster, pytest.raises(WorkersLost, match="Nothing was changed"):
+    with cluster(), pytest.raises(WorkersLost, match="Nothing was changed"):
         asked(Sisa(Dying("dies"), 4, 1, timeout=8.0))
     assert time.monotonic() - start < 100
