@@ -13,6 +13,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -71,7 +72,9 @@ def _with_model(cls: type, name: str, settings: Settings, model: str) -> Setting
     if "core" in fields:
         return {**settings, "core.model": ModuleFile.read(model)}
     if "learner" in fields:
-        return {"learner": "sgd", **settings, "learner.model": ModuleFile.read(model)}
+        learner = typing.get_type_hints(cls)["learner"]  # a class with a model of its own, or what Sgd is one of
+        chosen = {} if dataclasses.is_dataclass(learner) else {"learner": "sgd"}
+        return {**chosen, **settings, "learner.model": ModuleFile.read(model)}
     raise UsageError(
         f"{name} takes no model of your own: what it proves holds for its own models only. Leave --model out."
     )

@@ -3,7 +3,7 @@
     none       the weights themselves; nothing is proved of the error
     assumed    `error_bound` is asserted of the weights' error in *each* request; after k requests since learning the
                sum k * error_bound must fit half of the release's distance, and the noise is added. `learn` errs by
-               nothing. An error that the steps themselves estimate to be larger voids the assertion.
+               nothing. An error that the steps themselves estimate to be larger refutes it: learn again.
     measured   convex linear models with l2 > 0: whatever the trajectory's error, the solve goes on from its end, over
                all rows, until ||grad F|| <= l2 * distance / 2. `learn` ends the same way: both sides meet their half.
 
@@ -113,6 +113,9 @@ class NoisedDescent:
         Args:
             weights: of the last release. retained: rows left. changed: those that left.
             error, moved: of the followed weights: the estimated error, and the distance from the old ones.
+
+        Raises:
+            MustRetrain: the estimated error refutes the asserted one.
         """
         if self.ending == "none":
             return UNCERTIFIED
@@ -123,9 +126,9 @@ class NoisedDescent:
                 release, len(weights), MEASURED, view=View.TRANSCRIPT, doing_nothing_meets_it=a_priori <= distance
             )
         if error > self.error_bound:
-            return Uncertified(
+            raise MustRetrain(
                 f"error_bound={self.error_bound:.3g} was asserted, and the errors seen at exact steps amount to "
-                f"{error:.3g}: the assertion is refuted."
+                f"{error:.3g}: the assertion is refuted; learn again, and assert a larger one or shorten the period."
             )
         return self.budget.certificate(
             release, len(weights), ASSUMED, basis=Basis.ASSUMED, view=View.TRANSCRIPT,
