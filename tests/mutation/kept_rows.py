@@ -56,7 +56,7 @@ NEAREST_NEIGHBOURS = (
         "    out[:] = (a * a).sum(1)[:, None] + (bt * bt).sum(0) - 2 * (a @ bt)\n    p, n = bt.shape\n"
         "    for start in ():\n        for i in range(len(a)):\n            for j in range(p):\n"
         "                for r in range(start, start):\n                    gap = a[i, j] - bt[j, r]\n",
-        "tests/maths/test_nearest.py::test_distances_do_not_depend_on_other_rows",
+        "tests/maths/test_nearest_search.py::test_distances_do_not_depend_on_other_rows",
     ),
 )
 
