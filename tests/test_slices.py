@@ -238,6 +238,14 @@ def test_the_transposed_linear_layer_of_transformers() -> None:
     assert layer.features == "last"
 
 
+def test_whole_numbers_of_a_linear_model_are_numbers() -> None:
+    objective = LinearObjective("squared", 0.1, 3, 1)
+    rows = Rows.of({"x": np.array([[1, 2, 3]])}, np.array([1.0]))
+    seen = perturbed(objective, torch.ones(4).double(), slices_of(objective), rows.table(), Perturbation(50), seed=0)
+    assert seen.activations.std() == pytest.approx(0.1 * 3**0.5, rel=0.3)
+    np.testing.assert_allclose(seen.losses, (seen.activations[:, 0] - 1) ** 2 / 2)
+
+
 def test_bad_perturbations_are_explained() -> None:
     with pytest.raises(InputError, match="times=2"):
         Perturbation(2)

@@ -23,6 +23,7 @@ from expunge.kernels.kd_tree import Tree, open_box, squares_in_numpy
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Orders = NDArray[np.int32]
 Sum = tuple[int, int]
 
 SHARES = 1 << 52  # of one: the denominator of the second integer
@@ -46,7 +47,7 @@ class Given:
     near: tuple[Ints, Floats] | None
 
 
-def minima_on_lines(columns: Floats, orders: Ints, ranks: Ints) -> Ints:
+def minima_on_lines(columns: Floats, orders: Orders, ranks: Ints) -> Ints:
     """The sum over each column by itself: (p, 2).
 
     Args:
@@ -57,7 +58,7 @@ def minima_on_lines(columns: Floats, orders: Ints, ranks: Ints) -> Ints:
     return sums
 
 
-def minima_of_candidates(given: Given, columns: Floats, orders: Ints, which: Ints, ranks: Ints) -> Ints:
+def minima_of_candidates(given: Given, columns: Floats, orders: Orders, which: Ints, ranks: Ints) -> Ints:
     """The sum over the columns of `given` with one more after them, for each of the columns `which` (c,): (c, 2).
 
     Args:

@@ -20,6 +20,7 @@ from expunge.kernels.kd_tree import nearest_few, tree_of
 from expunge.kernels.rank_minima import (
     SHARES,
     Given,
+    Orders,
     Sum,
     minima_of_candidates,
     minima_on_lines,
@@ -96,7 +97,7 @@ def columns_of(n: int, **parts: Any) -> Floats:
         if block.ndim != 2 or len(block) != n or not block.shape[1]:
             raise InputError(f"{name} has the shape {array.shape}; ({n},) or ({n}, columns) was expected for this y.")
         blocks.append(block)
-    together = np.concatenate(blocks, axis=1)
+    together = np.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
     largest = float(np.abs(together).max())
     scaled = np.ldexp(together.T, -int(np.frexp(largest)[1]) if largest else 0)
     return np.ascontiguousarray(np.where(np.abs(scaled) < TINY, 0.0, scaled))  # -0.0, too, which sorts apart
@@ -114,22 +115,24 @@ def standardised(columns: Floats, how: str) -> Floats:
         case "no":
             return columns
         case "sd":
-            centred = columns - columns.mean(axis=1, keepdims=True)
+            centred: Floats = columns - columns.mean(axis=1, keepdims=True)
             width = columns.std(axis=1, ddof=1, keepdims=True)
         case "range":
             centred = columns - columns.min(axis=1, keepdims=True)
             width = np.ptp(columns, axis=1, keepdims=True)
         case _:
             raise InputError(f"There is no standardisation {how!r}; choose sd, range or no.")
-    constant = (columns == columns[:, :1]).all(axis=1, keepdims=True)
-    result: Floats = np.where(constant, 0.0, centred / np.where(constant, 1.0, width)) + 0.0
-    return result
+    constant = (columns == columns[:, :1]).all(axis=1)
+    centred /= np.where(constant[:, None], 1.0, width)
+    centred[constant] = 0.0
+    centred += 0.0  # -0.0 sorts apart
+    return centred
 
 
-def orders_of(columns: Floats, ranks: Ints) -> Ints:
+def orders_of(columns: Floats, ranks: Ints) -> Orders:
     """The rows of each column (p, n) by ascending value, and by rank where equal."""
-    by_rank = np.argsort(ranks, kind="stable")
-    ascending: Ints = by_rank[np.argsort(columns[:, by_rank], axis=1, kind="stable")]
+    by_rank = np.argsort(ranks, kind="stable").astype(np.int32)
+    ascending: Orders = by_rank[np.argsort(columns[:, by_rank], axis=1, kind="stable")]
     return ascending
 
 
@@ -160,7 +163,7 @@ def sum_over(columns: Floats, ranks: Ints) -> Sum:
 
 
 def sums_with(
-    where: Given | None, columns: Floats, orders: Ints, which: Ints, ranks: Ints, *, threads: int = 1
+    where: Given | None, columns: Floats, orders: Orders, which: Ints, ranks: Ints, *, threads: int = 1
 ) -> list[Sum]:
     """Q over the columns of `where` with each of `which` (c,) of `columns` (p, n) after them, in so many threads."""
 

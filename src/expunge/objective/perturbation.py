@@ -1,9 +1,9 @@
 """A row, perturbed many times: the losses and the activations of all slices that come with them.
 
-Floating columns get normal noise; of integer columns (token ids) a few positions get random ids, the first one and the
-padding never. Rows go through the module in batches, in inference mode, in the module's own precision; hooks reduce
-each layer's linear output to its mean over places (tokens that the mask leaves out do not count) as it comes by, so
-memory holds one batch and the results. All draws are one stream of the seed.
+Numbers get normal noise; of the integer columns of a network (token ids) a few positions get random ids, the first one
+and the padding never. Rows go through the module in batches, in inference mode, in the module's own precision. Hooks
+reduce each layer's linear output to its mean over places (tokens that the mask leaves out do not count) as it comes by,
+so memory holds one batch and the results. All draws are one stream of the seed.
 """
 
 from __future__ import annotations
@@ -93,9 +93,10 @@ def _drawn(
 ) -> dict[str, Array]:
     """`count` copies of a row, each perturbed. Batches draw one after the other from one stream."""
     drawn: dict[str, Array] = {}
+    numbers = "f" if isinstance(objective, ModuleObjective) else "fiub"  # a linear model has no token ids
     for name, column in sorted(columns.items()):
         copies = np.repeat(column, count, axis=0)
-        if column.dtype.kind == "f":
+        if column.dtype.kind in numbers:
             noise = generator.standard_normal(copies.shape, dtype=np.float32)
             drawn[name] = copies + how.noise_scale * noise
         elif column.dtype.kind in "iu" and name != MASK and column.ndim > 1:

@@ -13,7 +13,7 @@ activation (of recurrent layers, say) are reached by the others only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,10 +110,10 @@ def blanket(
 
 
 def _blanket(
-    losses: NDArray[np.float64], activations: NDArray[np.float64], among: Iterable[int], how: Selection, seed: int
+    losses: NDArray[np.float64], activations: NDArray[np.float64], among: range, how: Selection, seed: int
 ) -> set[int]:
-    values = activations[:, list(among)]
-    usable = np.asarray(list(among))[np.isfinite(values).all(0) & (np.ptp(values, axis=0) > 0)]
+    values = activations[:, among.start : among.stop]
+    usable = among.start + np.flatnonzero(np.isfinite(values).all(0) & (np.ptp(values, axis=0) > 0))
     if not len(usable):
         return set()
     cheapest = how.selector == "cheapest"
