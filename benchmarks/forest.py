@@ -128,7 +128,10 @@ def vault() -> None:
     x, y, *_ = synthetic(10_000)
     for candidates in (5, 25):
         method = DareForest(trees=100, max_depth=10, candidates=candidates)
-        with tempfile.TemporaryDirectory() as folder, Vault.create(Path(folder) / "v", Rows.of(x, y), method, seed=0) as v:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Vault.create(Path(folder) / "v", Rows.of(x, y), method, seed=0) as v,
+        ):
             v.request(ids=["0"])
             v.work()
             cpu, wall = [], []
