@@ -2,8 +2,8 @@
 
     python benchmarks/forest_tables.py [adult bank_marketing higgs_7500 diabetes130 no_show]
 
-The data are looked for in ../shared/data; where they are absent it says so. CPU time of one thread. Where a person owns
-several rows a deletion takes all of them.
+The data are looked for in ../shared/data; where they are absent it says so. CPU time of one thread. Where one person
+owns several rows a deletion takes all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from expunge.record import digest
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 KEY = NoiseKey.fresh(1)
 DELETIONS = 60
-# Trees, depth and k as published for these tables (topd = 0); Higgs is a cut of 7,000 rows, diabetes and no-show with
+# Trees, depth and k as published for these tables (topd = 0); Higgs is a cut of 7,000 rows, diabetes and no-show have
 # 50 of their 250 trees.
 SHAPES = {
     "adult": (50, 20, 5),

@@ -40,7 +40,7 @@ def test_any_order_of_requests_equals_learning_without_the_rows(seed: int) -> No
     method, rows = problem(seed)
     g = np.random.default_rng(seed)
     record, remaining = learned(method, rows), rows
-    ids = g.permutation(rows.ids.astype(str)).tolist()
+    ids = g.permutation(rows.ids.tolist()).tolist()
     while len(ids) > 1:
         batch = [ids.pop() for _ in range(min(int(g.choice([1, 1, 1, 2, 9])), len(ids) - 1))]
         before, record = record, forgotten(method, record, remaining, batch)
@@ -85,7 +85,7 @@ def test_a_deleted_value_leaves_no_threshold_and_the_scan_finds_one_that_was_pla
 @pytest.mark.parametrize("seed", range(0, 40, 2))
 def test_every_count_of_a_node_is_recomputed_from_the_rows_in_its_leaves(seed: int) -> None:
     method, rows = problem(seed, 60 + seed)
-    ids = rows.ids.astype(str).tolist()
+    ids = rows.ids.tolist()
     record, rows = forgotten(method, learned(method, rows), rows, ids[:20]), rows.without(ids[:20])
     whole = rows.table()
     codes, place = coded(whole.columns, record.columns), {int(key): i for i, key in enumerate(whole.keys)}

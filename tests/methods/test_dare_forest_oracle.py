@@ -28,7 +28,7 @@ def test_the_compiled_words_are_those_of_the_plain_twin(seed: int) -> None:
     method, rows = problem(seed)
     record = learned(method, rows)
     if seed % 2 and len(rows) > 4:
-        ids = rows.ids.astype(str).tolist()[:3]
+        ids = rows.ids.tolist()[:3]
         record, rows = forgotten(method, record, rows, ids), rows.without(ids)
     given = coded_rows(rows, record.columns, method.weight_column, method.resolution)
     given = given.take(np.argsort(given.keys))
