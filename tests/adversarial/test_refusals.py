@@ -51,6 +51,7 @@ METHODS = found()
 CERTIFYING = [method for method in METHODS if "epsilon" in fields(method)]
 LINEAR = [method for method in CERTIFYING if {"loss", "l2"} <= fields(method)]
 REFUSALS = (InputError, Refused)
+ASKED: dict[str, dict[str, Any]] = {"LFoci": {"learner": Convex(), "epsilon": 1.0, "noise_std": 0.1}}  # on request only
 
 
 def some_rows(n: int = 60) -> Rows:
@@ -99,7 +100,13 @@ def test_the_methods_are_found() -> None:
 )
 def test_a_budget_that_means_nothing_is_refused(method: type[Method[Any]], settings: dict[str, float]) -> None:
     with pytest.raises(REFUSALS):
-        method(**settings)
+        method(**(ASKED.get(named(method), {}) | settings))
+
+
+@pytest.mark.parametrize("method", CERTIFYING, ids=named)
+def test_and_without_them_it_is_not(method: type[Method[Any]]) -> None:
+    asked = ASKED.get(named(method), {})
+    assert method(**asked) is not None
 
 
 @pytest.mark.parametrize("method", LINEAR, ids=named)

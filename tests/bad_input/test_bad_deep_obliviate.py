@@ -32,7 +32,7 @@ def net(schema):
         ("threshold=-1", Told("threshold=-1.0", "0 (never stop) or more", "such as 1e-3")),
         ("threshold=nan", Told("threshold=nan", "0 (never stop) or more", "such as 1e-3")),
         ("residuals=small", Told("'small'", "normalised|absolute", "residuals is")),
-        ("learner=scikit-learn", Told("'scikit-learn'", "convex, sgd", "learner cannot be")),
+        ("learner=scikit-learn", Told("'scikit-learn'", "convex, descent, sgd", "learner cannot be")),
         ("learner.epochs=0", Told("epochs=0", "at least 1", "was expected")),
         ("steps=3", Told("'steps'", "has no field", "there are: blocks")),
     ],

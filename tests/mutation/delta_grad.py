@@ -91,7 +91,7 @@ DELTA_GRAD = (
         "learners/batch_gradients.py",
         'return keyed.integers(seed, (*purpose, "batch", epoch), keys, batches)',
         "return np.arange(len(keys)) % batches",
-        "tests/learners/test_descent.py::test_without_some_rows_every_batch_is_the_old_one_less_those",
+        "tests/learners/test_plain_descent.py::test_without_some_rows_every_batch_is_the_old_one_less_those",
     ),
     Mutant(
         "files of other rows are gone on from",
