@@ -83,9 +83,18 @@ class Measured:
         for key, value in figures.items():
             self.table.setdefault(label, {}).setdefault(key, []).append(value)
 
-    def run(self, label: str, group: str, row: int, target: Tensor, selection: Selection, solver: BlockSolver) -> int:
+    def run(
+        self,
+        label: str,
+        group: str,
+        row: int,
+        target: Tensor,
+        selection: Selection,
+        solver: BlockSolver,
+        steps: int = 1,
+    ) -> int:
         """One step without `row`; how many slices it changed."""
-        method = LFoci(self.learner, selection, Perturbation(1000), solver)
+        method = LFoci(self.learner, selection, Perturbation(1000), solver, steps=steps)
         start = time.process_time()
         step = method.forget(self.record, self.rows.without([row]), self.rows.only([row]), noise=KEY)
         spent = time.process_time() - start
@@ -99,15 +108,22 @@ class Measured:
         before = self.learner.flat(self.record.training)
         objective = self.learner.objective(self.record.training)
         target = minimise(objective, self.rows.without([row]), before, tol=1e-9, dense=False).x
-        case, exact, ggn = (group, row, target), BlockSolver("hessian", damping=0.0), BlockSolver(damping=0.0)
+        case, exact = (group, row, target), BlockSolver("hessian", damping=0.0)
         count = self.run("l_foci", *case, Selection(), exact)
         self.run("random, same count", *case, Selection("random", count=count), exact)
         self.run("gradient_norm, same count", *case, Selection("gradient_norm", count=count), exact)
         several = self.run("l_foci_per_layer", *case, Selection("l_foci_per_layer"), exact)
-        self.run("l_foci_per_layer, gauss_newton", *case, Selection("l_foci_per_layer"), ggn)
+        self.run(
+            "l_foci_per_layer, gauss_newton",
+            *case,
+            Selection("l_foci_per_layer"),
+            BlockSolver("gauss_newton", damping=0.0),
+        )
         self.run("gradient_norm, count of per layer", *case, Selection("gradient_norm", count=several), exact)
         for form in ("slice_diagonal", "kronecker", "gauss_newton", "hessian"):
             self.run(f"all, {form}", *case, Selection("all"), BlockSolver(form, damping=0.0))
+        self.run("all, hessian, two steps", *case, Selection("all"), exact, steps=2)
+        self.run("l_foci_per_layer, two steps", *case, Selection("l_foci_per_layer"), exact, steps=2)
         secant = BlockSolver("secant", damping=0.0)
         self.run("l_foci_per_layer, secant", *case, Selection("l_foci_per_layer"), secant)
         ascended = ascent(LFoci(self.learner), self.record, self.rows, row, count)

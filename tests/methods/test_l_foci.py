@@ -191,6 +191,20 @@ def test_more_of_the_curvature_comes_nearer(rows: Rows, network: LFociRecord) ->
     assert share("all") < share("all", "gauss_newton") < 1
 
 
+def test_more_steps_come_nearer_and_the_first_is_the_same(rows: Rows, network: LFociRecord) -> None:
+    solver = BlockSolver("hessian", damping=0.0)
+    shares = []
+    for steps in (1, 2, 3):
+        method = LFoci(NETWORK, Selection("all"), FEW, solver, steps=steps)
+        shares.append(far(rows, network, NETWORK, after(NETWORK, method, network, rows, [1]), [1]))
+    assert shares[2] < 0.1 * shares[0]
+    assert shares[1] < shares[0]
+    once, full = (LFoci(NETWORK, Selection("all"), FEW, solver, gradient=kind) for kind in ("removed", "full"))
+    torch.testing.assert_close(
+        after(NETWORK, once, network, rows, [1]), after(NETWORK, full, network, rows, [1]), atol=1e-5, rtol=0
+    )
+
+
 def test_products_and_matrices_give_one_step(rows: Rows, network: LFociRecord) -> None:
     for form in ("gauss_newton", "hessian"):
         dense, products = (
@@ -312,6 +326,7 @@ def test_a_linear_model_is_certified_by_its_measured_residual_or_learned_again(r
         ({"gradient": "none"}, "gradient='none'"),
         ({"curvature_rows": -1}, "curvature_rows=-1"),
         ({"guard_rows": 0}, "guard_rows=0"),
+        ({"steps": 0}, "steps=0"),
         ({"noise_std": -1.0}, "noise_std=-1.0"),
         ({"max_accuracy_drop": 0.0}, "max_accuracy_drop=0.0"),
         ({"epsilon": 1.0}, "noise"),

@@ -7,8 +7,7 @@ then in the union P of these blankets, for the u rows that leave and n - u that 
     3   H'_P = (n hess_P F(w; D) - sum_u hess_P f(w, z)) / (n - u)                                  (eq. 13)
     4   w_P <- w_P + (1/(n-u)) H'_P^-1 sum_u grad f(w, z)_P,  the other weights stay                (eqs. 14, 15)
 
-f is the loss *with* its share l2/2 ||w||^2 of the penalty; H' is the retained rows' own curvature, taken anew at each
-request (`objective.slice_block` has five forms of it).
+f is the loss *with* its share l2/2 ||w||^2 of the penalty; H' is the retained rows' curvature, taken anew at each step.
 
 Differs from the paper and its code in:
 1. The published update is, in numbers, a gradient step: one Hessian is zero, the other has the wrong unit. Here it is
@@ -17,8 +16,7 @@ Differs from the paper and its code in:
    those crowd the others out; `gradient_norm`, `random`, `all`, `cheapest` (one slice), to compare with.
 3. Every kind of layer has slices (`objective.slices`), by name; each row has its blanket; ties are averaged.
 4. Noise is on every coordinate. Lemma 1 and theorem 1 prove nothing: the residual is of order 1/n. A convex learner
-   with `epsilon` is certified by its measured residual, or `MustRetrain` is raised.
-5. A step that costs too much accuracy is refused (`MustRetrain`), never skipped in silence.
+   with `epsilon` is certified by its measured residual. `MustRetrain` where it is too large, or accuracy suffers.
 
 Guarantee: none for networks; certified (epsilon, delta) by the measured residual for linear models, or a refusal
 Models: any torch module, and linear models with a convex loss
@@ -87,7 +85,7 @@ class LFoci(Method[LFociRecord]):
     Args:
         learner: Sgd for networks, or Convex.
         selection: which slices. perturbation: of each row. solver: the block's curvature.
-        gradient: "removed" (of the rows that leave, as published) or "full" (of those that stay; corrects the rest).
+        gradient: "removed" (as published) or "full" (of the rows that stay). steps: Newton's; later ones take "full".
         curvature_rows: retained rows the curvature is taken over, a keyed sample; 0 for all.
         noise_std: on every released weight. epsilon, delta, max_epsilon: of a certificate, for Convex; None for none.
         max_accuracy_drop: of the retained rows, beyond which a step is refused. guard_rows: a keyed sample of them.
@@ -98,6 +96,7 @@ class LFoci(Method[LFociRecord]):
     perturbation: Perturbation = field(default_factory=Perturbation)
     solver: BlockSolver = field(default_factory=BlockSolver)
     gradient: str = "removed"
+    steps: int = 1
     curvature_rows: int = 0
     noise_std: float = 0.0
     epsilon: float | None = None
@@ -107,14 +106,12 @@ class LFoci(Method[LFociRecord]):
     guard_rows: int = 1000
 
     def __post_init__(self) -> None:
-        counts = self.curvature_rows >= 0 and self.guard_rows >= 1
+        names = ("gradient", "steps", "curvature_rows", "guard_rows", "noise_std", "max_accuracy_drop")
+        given = ", ".join(f"{name}={vars(self)[name]!r}" for name in names)
+        counts = self.curvature_rows >= 0 and min(self.guard_rows, self.steps) >= 1
         shares = 0 <= self.noise_std < math.inf and 0 < self.max_accuracy_drop <= 1
         if self.gradient not in ("removed", "full") or not (counts and shares):
-            raise InputError(
-                f"gradient={self.gradient!r}, curvature_rows={self.curvature_rows}, guard_rows={self.guard_rows}, "
-                f"noise_std={self.noise_std}, max_accuracy_drop={self.max_accuracy_drop}: removed or full, at least 0, "
-                "at least 1, at least 0, and above 0 up to 1 are expected."
-            )
+            raise InputError(f"{given}: removed or full, at least 1, 0, 1 and 0, and above 0 up to 1 were expected.")
         if self.epsilon is not None:
             self._budget()
             if not isinstance(self.learner, Convex):
@@ -146,20 +143,23 @@ class LFoci(Method[LFociRecord]):
             return Forgetting(record, self._promised(record), {})
         objective, w = self.learner.objective(record.training), self.learner.flat(record.training)
         slices, removed = slices_of(objective), objective.gradient_sum(w, forgotten) + len(forgotten) * objective.l2 * w
-        chosen = chosen_slices(
-            objective, w, slices, forgotten, removed, self.selection, self.perturbation,
-            keyed.subseed(record.seed, *PURPOSE),
-        )  # fmt: skip
+        seed, how = keyed.subseed(record.seed, *PURPOSE), (self.selection, self.perturbation)
+        chosen = chosen_slices(objective, w, slices, forgotten, removed, *how, seed)
         if not chosen:
             raise MustRetrain("The loss of the forgotten rows depends on no slice: nothing would change.")
         block = block_of(slices, chosen)
-        b = -objective.gradient(w, retained) if self.gradient == "full" else removed / len(retained)
-        curved = sampled(retained, record.seed, self.curvature_rows)
-        step = self.solver.step(objective, w, curved, forgotten, block, b[block.positions])
-        after = w.clone()
-        after[block.positions] += step.x
-        stats = {"slices": float(len(chosen)), "weights": float(len(block.positions)), "products": float(step.products)}
-        stats |= {"clamped": float(step.clamped), "shift": step.shift, "moved": float(torch.linalg.vector_norm(step.x))}
+        curved, after, products = sampled(retained, record.seed, self.curvature_rows), w, 0
+        for number in range(self.steps):
+            full = self.gradient == "full" or number > 0
+            b = -objective.gradient(after, retained) if full else removed / len(retained)
+            step = self.solver.step(objective, after, curved, forgotten, block, b[block.positions])
+            after, products = after.index_add(0, block.positions, step.x), products + step.products
+        stats = {"slices": float(len(chosen)), "weights": float(len(block.positions)), "products": float(products)}
+        stats |= {
+            "clamped": float(step.clamped),
+            "shift": step.shift,
+            "moved": float(torch.linalg.vector_norm(after - w)),
+        }
         moved = replace(record, training=self.learner.moved(record.training, after), size=len(retained))
         guard = sampled(retained, record.seed, self.guard_rows)
         stats |= guarded(self.learner, record.training, moved.training, guard, self.max_accuracy_drop)
