@@ -54,7 +54,7 @@ def build(cls: type[T], settings: Settings, *, choices: Choices, given: Mapping[
 
 def name_of(cls: type) -> str:
     """A class's name on the command line: `ScikitLearn` is scikit-learn."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
