@@ -116,13 +116,50 @@ def test_an_activation_is_the_mean_of_the_linear_output_over_places(kind: str) -
     np.testing.assert_allclose(seen.losses, float(objective.value(w, rows) - 0.05 * w @ w), atol=1e-9)
 
 
+class Across(nn.Module):
+    """Attention of numbers to other numbers, sequence first, whose projections are separate weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, kdim=3, vdim=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x.transpose(0, 1)
+        return self.attention(first, first[:, :, :3], value=first[:, :, :2])[0].mean(0)
+
+
+def test_separate_projections_of_an_attention_whose_rows_come_second() -> None:
+    objective, w = objective_of(Across())
+    slices = slices_of(objective)
+    shapes = {layer.name: tuple(layer.positions.shape) for layer in slices.layers}
+    assert shapes == {
+        "attention.q_proj": (4, 5),
+        "attention.k_proj": (4, 4),
+        "attention.v_proj": (4, 3),
+        "attention.out_proj": (4, 5),
+    }
+    covered = torch.cat([layer.positions.flatten() for layer in slices.layers])
+    assert sorted(covered.tolist()) == list(range(objective.dimension))
+    x = np.random.default_rng(0).normal(size=(1, 5, 4))
+    table = Rows.of({"x": x}, np.zeros((1, 4))).table()
+    seen = perturbed(objective, w, slices, table, Perturbation(3, 1e-12), seed=0).activations[0]
+    named, mean = objective.weights(w), torch.from_numpy(x[0].mean(0))
+    bias = named["attention.in_proj_bias"].split(4)
+    expected = [
+        mean[:width] @ named[f"attention.{kind}_proj_weight"].T + shift
+        for kind, width, shift in zip("qkv", (4, 3, 2), bias, strict=True)
+    ]
+    expected.append(objective.scores(w, {"x": x})[0])
+    np.testing.assert_allclose(seen, torch.cat(expected).detach().numpy(), atol=1e-9)
+
+
 def text(length: int = 6, kept: int = 4, ids: list[int] | None = None) -> Rows:
     tokens = np.array([ids or [1, 5, 3, 7, 0, 0]], dtype=np.int64)[:, :length]
     mask = (np.arange(length) < kept).astype(np.int64)[None]
     return Rows.of({"input_ids": tokens, "attention_mask": mask}, np.array([2]), classes=9)
 
 
-@pytest.mark.parametrize("options", [{}, {"kdim": 4, "vdim": 4, "bias": False}, {"add_bias_kv": True}])
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"add_bias_kv": True}])
 def test_attention_has_slices_of_each_projection_and_tied_weights_have_one_place(options: dict[str, Any]) -> None:
     objective, w = objective_of(Attention(**options), "cross_entropy")
     slices = slices_of(objective)

@@ -64,7 +64,7 @@ def test_closed_forms_where_every_neighbour_is_the_one_before(n: int) -> None:
     assert codec(-x, x).statistic == pytest.approx((n * n - 7) / (n * n - 1), abs=1e-12)
 
 
-@pytest.mark.parametrize("n", [5, 6])
+@pytest.mark.parametrize("n", [5, 6, 7])
 def test_under_independence_the_mean_is_exactly_minus_one_over_n_minus_one(n: int) -> None:
     x = np.arange(n) ** 1.7
     values = [codec(order, x).statistic for order in itertools.permutations(range(n))]
@@ -93,6 +93,13 @@ def test_a_sum_modulo_one_depends_on_both_only() -> None:
     assert abs(codec(y, x[:, 0]).statistic) < 0.03
     assert codec(y, x).statistic > 0.95
     assert codec(y, x[:, 0], x[:, 1]).statistic > 0.95
+
+
+def test_a_gaussian_given_another_follows_the_identity_and_a_copy_adds_nothing() -> None:
+    x, z, e = np.random.default_rng(1).normal(size=(3, 20_000))
+    y = 0.6 * x + 0.5 * z + math.sqrt(0.39) * e
+    assert codec(y, z, x).statistic == pytest.approx(0.2283, abs=5 / math.sqrt(20_000))
+    assert abs(codec(y, x, x).statistic) < 1e-12
 
 
 TABLES = st.integers(3, 14).flatmap(

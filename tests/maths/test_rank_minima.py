@@ -52,6 +52,20 @@ def test_many_candidates_and_threads_give_what_each_gives_alone(kind: str, insid
         assert together[j - inside] == minima_in_numpy(columns[[*range(inside), j]], ranks)
 
 
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_scan_along_a_line_is_the_search_in_a_tree(monkeypatch: pytest.MonkeyPatch, *, ties: bool) -> None:
+    columns, ranks = table(4, 200, 6, "continuous")
+    if ties:
+        columns[:, 1::9] = columns[:, ::9][:, : len(columns[0, 1::9])]
+        columns[2:] = np.round(columns[2:])
+    orders, where, which = neighbour_sums.orders_of(columns, ranks), neighbour_sums.given(columns[:1]), np.arange(1, 6)
+    assert where.near is None
+    in_tree = neighbour_sums.sums_with(where, columns, orders, which, ranks)
+    monkeypatch.setattr(rank_minima, "LONG", 0)
+    assert neighbour_sums.sums_with(where, columns, orders, which, ranks) == in_tree
+    assert in_tree == [minima_in_numpy(columns[[0, j]], ranks) for j in which]
+
+
 def test_points_given_twice_among_many_distinct_ones_are_neighbours_at_distance_zero() -> None:
     columns, ranks = table(1, 100, 3, "continuous")
     columns[:, 1] = columns[:, 0]

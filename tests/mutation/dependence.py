@@ -104,8 +104,8 @@ L_FOCI = (
     Mutant(
         "the curvature keeps the forgotten rows",
         METHOD,
-        "curved = sampled(retained, record.seed, self.curvature_rows)",
-        "curved = sampled(retained.and_rows(forgotten), record.seed, self.curvature_rows)",
+        "sampled(retained, record.seed, self.curvature_rows)",
+        "sampled(retained.and_rows(forgotten), record.seed, self.curvature_rows)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
     ),
     Mutant(

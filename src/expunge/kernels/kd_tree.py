@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LEAF = 8  # points at most in a box that is not divided
+LEAF = 32  # points at most in a box that is not divided
 
 
 @dataclass(frozen=True, eq=False)

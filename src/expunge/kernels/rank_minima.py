@@ -27,7 +27,10 @@ Orders = NDArray[np.int32]
 Sum = tuple[int, int]
 
 SHARES = 1 << 52  # of one: the denominator of the second integer
-LANES = 64  # candidates at most that are searched for together
+LANES = 128  # candidates at most that are searched for together
+TIE = 1 << 34  # one tie, above the sum of ranks in one number: exact in float64 for that many rows
+MOST_IN_LANES = 1 << 17
+LONG = 4096  # rows from which a scan along a line is faster
 SEEDS = 4  # places to either side of a row on a line that are looked at first
 
 
@@ -69,7 +72,7 @@ def minima_of_candidates(given: Given, columns: Floats, orders: Orders, which: I
     boxes = (tree.points, tree.low, tree.high, tree.spans)
     if given.near is None:
         rows = np.argsort(given.place)
-        if tree.points.shape[1] == 1:
+        if tree.points.shape[1] == 1 and len(rows) >= LONG:
             rows = rows[np.argsort(tree.points[:, 0], kind="stable")]
             line = np.sort(tree.points[:, 0])
             _minima_beside_a_line(line, np.ascontiguousarray(columns[np.ix_(which, rows)]), ranks[rows], sums)
@@ -259,10 +262,10 @@ def _minima_in_lanes(points: Any, low: Any, high: Any, spans: Any, slab: Any, ra
     n, d = points.shape
     nodes, lanes = len(spans), slab.shape[1]
     stack, bounds = np.empty(128, dtype=np.int64), np.empty(128)
-    best, total, count = np.empty(lanes), np.empty(lanes), np.empty(lanes)  # totals are whole and below 2^53
+    best, held = np.empty(lanes), np.empty(lanes)
     sums[:] = 0
     for g in range(n):
-        best[:], total[:], count[:] = np.inf, 0.0, 0.0
+        best[:], held[:] = np.inf, 0.0
         worst, top = np.inf, 1
         stack[0], bounds[0] = 0, 0.0
         while top:
@@ -280,25 +283,27 @@ def _minima_in_lanes(points: Any, low: Any, high: Any, spans: Any, slab: Any, ra
                     gap = points[g, k] - points[h, k]
                     far += gap * gap
                 if far <= worst and h != g:
-                    _compared(slab, g, h, far, float(min(ranks[g], ranks[h])), best, total, count)
+                    _compared(slab, g, h, far, float(TIE + min(ranks[g], ranks[h])), best, held)
             worst = best[0]
             for j in range(1, lanes):
                 worst = max(worst, best[j])
         for j in range(lanes):
-            sums[j, 0], sums[j, 1] = _added(sums[j, 0], sums[j, 1], int(total[j]), int(count[j]))
+            total = int(held[j])
+            sums[j, 0], sums[j, 1] = _added(sums[j, 0], sums[j, 1], total % TIE, total // TIE)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _compared(slab: Any, g: int, h: int, far: float, least: float, best: Any, total: Any, count: Any) -> None:
-    """Hold row h against the best of row g, for each lane; without a branch, so that lanes go side by side."""
+def _compared(slab: Any, g: int, h: int, far: float, one: float, best: Any, held: Any) -> None:
+    """Hold row h against the best of row g, for each lane; without a branch, so that lanes go side by side.
+
+    `one` is a tie and the lesser rank; `held` sums these over all that are equally near.
+    """
     for j in range(slab.shape[1]):
         gap = slab[g, j] - slab[h, j]
-        square, before, sum_, ties = far + gap * gap, best[j], total[j], count[j]
-        sum_ = sum_ + least if square == before else sum_
-        ties = ties + 1.0 if square == before else ties
-        best[j] = min(square, before)
-        total[j] = least if square < before else sum_
-        count[j] = 1.0 if square < before else ties
+        square, before, sum_ = far + gap * gap, best[j], held[j]
+        sum_ = sum_ + one if square == before else sum_
+        held[j] = one if square < before else sum_
+        best[j] = square if square < before else before  # noqa: FURB136 (min is slower: it asks for NaN)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from expunge.errors import InputError
 from expunge.kernels.kd_tree import nearest_few, tree_of
 from expunge.kernels.rank_minima import (
+    MOST_IN_LANES,
     SHARES,
     Given,
     Orders,
@@ -142,7 +143,7 @@ def given(columns: Floats, *, few: int = FEW) -> Given:
     order = np.lexsort(columns[::-1])
     ordered = columns[:, order]
     new = np.concatenate([[True], (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)])
-    if new.sum() >= DISTINCT * n:
+    if n <= MOST_IN_LANES and new.sum() >= DISTINCT * n:
         new[:] = True
     tree = tree_of(np.ascontiguousarray(ordered[:, new].T))
     where = np.empty(len(tree.order), dtype=np.int64)
