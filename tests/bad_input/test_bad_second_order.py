@@ -71,7 +71,7 @@ def test_every_method_is_in_this_folder() -> None:
     texts = {path.name: path.read_text() for path in Path(__file__).parent.glob("test_bad_*.py")}
     absent = [name for name in names() if not any(re.search(rf"[\"/ ]{name}[\":]", text) for text in texts.values())]
     assert absent == []
-    assert set(LEARNS) - {"delta-grad"} == {*NETWORKS, *LINEAR}
+    assert set(LEARNS) == {*NETWORKS, *LINEAR}
 
 
 @pytest.mark.parametrize("method", BUDGETS)
@@ -125,6 +125,10 @@ def test_a_budget_that_certifies_nothing(method: str, setting: str, told: Told, 
         (("influence", "batch_size=0"), Told("batch_size=0", "at least 1", "None: the whole request")),
         (("influence", "cg_tol=2"), Told("cg_tol=2.0", "between 0 and 1", "try 1e-6")),
         (("influence", "noise_std=-1"), Told("noise_std=-1.0", "at least 0", "give")),
+        (("l-foci", "noise_std=-1"), Told("noise_std=-1.0", "at least 0", "expected")),
+        (("l-foci", "gradient=half"), Told("'half'", "removed|full", "gradient is")),
+        (("l-foci", "selection.selector=best"), Told("'best'", "l_foci_per_layer", "selector")),
+        (("l-foci", "epsilon=1"), Told("noise_std is 0.0", "without noise", "try 0.01")),
         (("influence", "learner=sgd", "noise_std=1"), Told("noise_std", "a convex objective", "give 0")),
         (("newton-shift", "tradeoff=0"), Told("tradeoff is 0.0", "a positive number", "such as 1e-3")),
         (("newton-shift", "error=small"), Told("'small'", "isotropic, curvature, gradient", "choose one of")),

@@ -30,8 +30,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import torch
 from torch import Tensor
 
 from expunge import keyed
@@ -57,6 +57,7 @@ from expunge.rows import Rows
 from expunge.schema import Array
 
 PURPOSE: Purpose = ("l-foci",)
+LEAST = {"steps": 1, "curvature_rows": 0, "guard_rows": 1, "noise_std": 0.0}
 WHY = Uncertified("The loss is not known to be convex, and weights outside the chosen slices were not changed at all.")
 ASSUMPTIONS = (
     "The loss is convex and every parameter, the intercept too, is penalised by l2 (structural).",
@@ -95,7 +96,7 @@ class LFoci(Method[LFociRecord]):
     selection: Selection = field(default_factory=Selection)
     perturbation: Perturbation = field(default_factory=Perturbation)
     solver: BlockSolver = field(default_factory=BlockSolver)
-    gradient: str = "removed"
+    gradient: Literal["removed", "full"] = "removed"
     steps: int = 1
     curvature_rows: int = 0
     noise_std: float = 0.0
@@ -106,12 +107,13 @@ class LFoci(Method[LFociRecord]):
     guard_rows: int = 1000
 
     def __post_init__(self) -> None:
-        names = ("gradient", "steps", "curvature_rows", "guard_rows", "noise_std", "max_accuracy_drop")
-        given = ", ".join(f"{name}={vars(self)[name]!r}" for name in names)
-        counts = self.curvature_rows >= 0 and min(self.guard_rows, self.steps) >= 1
-        shares = 0 <= self.noise_std < math.inf and 0 < self.max_accuracy_drop <= 1
-        if self.gradient not in ("removed", "full") or not (counts and shares):
-            raise InputError(f"{given}: removed or full, at least 1, 0, 1 and 0, and above 0 up to 1 were expected.")
+        if self.gradient not in ("removed", "full"):
+            raise InputError(f"gradient={self.gradient!r} was given; expected 'removed' or 'full'.")
+        for name, least in LEAST.items():
+            if not least <= vars(self)[name] < math.inf:
+                raise InputError(f"{name}={vars(self)[name]} was given; expected at least {least}.")
+        if not 0 < self.max_accuracy_drop <= 1:
+            raise InputError(f"max_accuracy_drop={self.max_accuracy_drop} was given; expected above 0, at most 1.")
         if self.epsilon is not None:
             self._budget()
             if not isinstance(self.learner, Convex):
@@ -155,11 +157,7 @@ class LFoci(Method[LFociRecord]):
             step = self.solver.step(objective, after, curved, forgotten, block, b[block.positions])
             after, products = after.index_add(0, block.positions, step.x), products + step.products
         stats = {"slices": float(len(chosen)), "weights": float(len(block.positions)), "products": float(products)}
-        stats |= {
-            "clamped": float(step.clamped),
-            "shift": step.shift,
-            "moved": float(torch.linalg.vector_norm(after - w)),
-        }
+        stats |= {"clamped": float(step.clamped), "shift": step.shift, "moved": float((after - w).norm())}
         moved = replace(record, training=self.learner.moved(record.training, after), size=len(retained))
         guard = sampled(retained, record.seed, self.guard_rows)
         stats |= guarded(self.learner, record.training, moved.training, guard, self.max_accuracy_drop)
