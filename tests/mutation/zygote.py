@@ -38,8 +38,8 @@ torch.set_num_threads(1)
 BROKEN = 99  # pytest itself failed, or tested another copy of the package
 
 
-def run(source: str, node: str) -> int:
-    """Pytest's exit code for one node against the package in `source`."""
+def run(source: str, nodes: list[str]) -> int:
+    """Pytest's exit code for these nodes against the package in `source`."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -50,7 +50,7 @@ def run(source: str, node: str) -> int:
     os.environ["PYTHONPATH"] = source
     code = BROKEN
     try:
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", node]))
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", *nodes]))
         if not Path(str(sys.modules["expunge"].__file__)).is_relative_to(source):
             code = BROKEN
     finally:
@@ -58,6 +58,6 @@ def run(source: str, node: str) -> int:
 
 
 for line in sys.stdin:
-    folder, node = line.rstrip("\n").split("\t")
-    sys.stdout.write(f"{run(folder, node)}\n")
+    folder, *nodes = line.rstrip("\n").split("\t")
+    sys.stdout.write(f"{run(folder, nodes)}\n")
     sys.stdout.flush()
