@@ -88,8 +88,8 @@ AS_PEOPLE_DO = (
     Mutant(
         "a checkpoint that saw the rows is exact",
         "methods/rewind.py",
-        "UNCERTIFIED if record.checkpoint.epochs else EXACT",
-        "EXACT",
+        "UNCERTIFIED if record.checkpoint.epochs else exact(learner)",
+        "exact(learner)",
         f"{REWIND}::test_a_checkpoint_that_saw_the_rows_is_never_exact_and_says_that_it_is_kept",
     ),
 )
