@@ -73,7 +73,7 @@ def ordered_ranks(  # noqa: C901
 def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any, chosen: Any) -> Any:
     """The `most` smallest ranks of the distinct values of x[:size], ascending; how many there are.
 
-    Only rows below a limit that likely suffices are put in order; where it does not, again with a higher one.
+    Only rows below a limit that likely suffices are put in order; where it does not (few distinct values), all are.
     """
     priorities(x, size, key, drawn)
     share = (1.5 * most + 6) / size
@@ -86,7 +86,7 @@ def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any, cho
         count = ordered_ranks(x, drawn, chosen[:below], most, ranks)
         if count == most or share >= 1:
             return count
-        share *= 8
+        share = 1.0
 
 
 @compiled
