@@ -58,8 +58,8 @@ FOREST = (
     Mutant(
         "a rename sends the forgotten row by the new threshold",
         UPDATE,
-        "changes[0][feature], 1, 0, was,",
-        "changes[0][feature], 1, 0, value,",
+        "changes[0][feature], one, zero, was,",
+        "changes[0][feature], one, zero, value,",
         EQUAL,
     ),
     Mutant(
@@ -86,8 +86,8 @@ FOREST = (
     Mutant(
         "leaves list their rows in the order of building",
         "kernels/forest_build.py",
-        "            keys[j] = keys[j - 1]\n            j -= 1\n        keys[j] = key\n    sorted_yet = True\n",
-        "            j -= 1\n    sorted_yet = True\n    size = min(size, 1)\n",
+        "    in_order_of_keys(keys)\n",
+        "",
         EQUAL,
     ),
     Mutant(

@@ -36,33 +36,42 @@ def most_words(p: Any) -> Any:
 
 @compiled
 def buffers_of(rows: int, p: Any, like: Any) -> Any:
-    """Scratch: (ranks and counts of a feature), (a feature's codes, targets, weights), scores."""
+    """Scratch: (ranks, values and places of a feature), (a feature's codes, targets, weights), scores."""
     most = p[at.CANDIDATES] + 2
     selecting = (
         np.empty(rows, np.uint32),
-        np.empty(most, np.uint64),
+        np.empty((2, 2 * most + 16), np.uint64),
         np.empty(2 * most + 2, np.int32),
         np.empty(rows, np.int32),
+        np.empty(most, np.int32),
+        np.empty(most, np.int32),
+        np.empty((1 + max(p[at.CLASSES], 2), most), like.dtype),
     )
     gathered = (np.empty(rows, np.int32), np.empty(rows, like.dtype), np.empty(rows, like.dtype))
     return selecting, gathered, np.empty((3, most), np.float64)
 
 
 @compiled
+def in_order_of_keys(keys: Any) -> None:
+    """Sort keys where they stand: Shell's sort, which compiles fast and is at its best where they are nearly sorted."""
+    size, gap = len(keys), 1
+    while 3 * gap + 1 < size:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, size):
+            key, j = keys[i], i
+            while j >= gap and keys[j - gap] > key:
+                keys[j] = keys[j - gap]
+                j -= gap
+            keys[j] = key
+        gap //= 3
+
+
+@compiled
 def write_leaf(out: Any, o: int, keys: Any, p: Any) -> Any:
     """Finish the leaf at out[o:], whose totals stand there, with its rows' keys (sorted here); its end."""
     size = len(keys)
-    for i in range(1, min(size, 48)):
-        key, j = keys[i], i
-        while j > 0 and keys[j - 1] > key:
-            keys[j] = keys[j - 1]
-            j -= 1
-        keys[j] = key
-    sorted_yet = True
-    for i in range(1, size):
-        sorted_yet = sorted_yet and keys[i - 1] < keys[i]
-    if not sorted_yet:
-        keys.sort()
+    in_order_of_keys(keys)
     start = o + at.TOTALS + p[at.NODE_TOTALS]
     for i in range(size):
         out[start + 2 * i] = np.int32(np.uint32(keys[i] & U64(0xFFFFFFFF)))
@@ -198,16 +207,16 @@ def grow_trees(codes: Any, t: Any, w: Any, keys: Any, roots: Any, secret: Any, p
         Words of all crowns, where each ends (trees + 1,), words of all parts, where each part lies (trees, 2^CUT, 2),
         -2 where there is none; counters.
     """
-    n = len(keys)
-    rows = (codes.ravel(), 1, n, t, w, keys)
+    n, zero = len(keys), np.int64(0)  # a literal in a tuple is a type of its own: all would be compiled twice
+    rows = (codes.ravel(), zero + 1, zero + n, t, w, keys)
     scratch = buffers_of(n, p, t)
     crowns = np.zeros(len(roots) + 1, np.int64)
     lies = np.full((len(roots), 1 << p[at.CUT], 2), -2, np.int64)
-    state = (np.empty(1024, t.dtype), 0, np.empty(1024, t.dtype), 0, np.zeros(at.COUNTERS, np.int64))
+    state = (np.empty(1024, t.dtype), zero, np.empty(1024, t.dtype), zero, np.zeros(at.COUNTERS, np.int64))
     index = np.empty(n, np.int32)
     for tree in range(len(roots)):
         for i in range(n):
             index[i] = i
-        state = build(rows, index, 0, n, 0, roots[tree], 0, secret, p, categorical, scratch, state, lies[tree])
+        state = build(rows, index, zero, n, zero, roots[tree], zero, secret, p, categorical, scratch, state, lies[tree])
         crowns[tree + 1] = state[1]
     return state[0][: state[1]], crowns, state[2][: state[3]], lies, state[4]

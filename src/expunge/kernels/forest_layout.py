@@ -47,6 +47,6 @@ SETTINGS = 13
 VISITED, REFRESHED, REFRESHED_ROWS, REBUILT, REBUILT_ROWS, REBUILT_NODES, COLLAPSED = range(7)
 COUNTERS = 7
 
-# A bucket of the store holds r rows: keys (2r words, sorted), targets (2r), weights (r), codes (r p, by row).
+# A bucket of the store holds r rows: keys (2r words, sorted), then of each row its codes (p), target (2) and weight.
 STORE_BITS = 7  # 128 buckets, by the highest bits of the key
 BESIDE_CODES = 5  # words of a row beside its codes

@@ -30,27 +30,84 @@ def rank(key: Any, code: Any) -> Any:
 
 
 @compiled
-def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any) -> Any:
-    """The `most` smallest ranks of the distinct values of x[:size], ascending; how many there are."""
-    priorities(x, size, key, drawn)
+def ordered_ranks(  # noqa: C901
+    x: Any, drawn: Any, chosen: Any, most: int, ranks: Any
+) -> Any:
+    """The `most` smallest distinct ranks of the values of the chosen rows, in order, to ranks[0]; how many.
+
+    Where all fit into ranks[1] they are ordered by counting, without a branch; many (equal ones, mostly) by insertion.
+    """
+    size, into, given = len(chosen), ranks[0], ranks[1]
+    if size <= len(given):
+        for c in range(size):
+            i = chosen[c]
+            given[c] = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
+        into[:size] = U64(0)
+        for c in range(size):
+            new, place = given[c], 0
+            for i in range(size):
+                place += given[i] < new
+            into[place] = new
+        count = 0
+        for c in range(size):
+            if c == 0 or into[c] != 0:
+                into[count] = into[c]
+                count += 1
+        return min(count, most)
     count = 0
-    bound = U32(0xFFFFFFFF)
-    for i in range(size):
-        if drawn[i] > bound:
-            continue
+    for i in chosen:
         new = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
         place = count
-        while place > 0 and ranks[place - 1] > new:
+        while place > 0 and into[place - 1] > new:
             place -= 1
-        if (place > 0 and ranks[place - 1] == new) or place == most:
+        if (place > 0 and into[place - 1] == new) or place == most:
             continue
-        last = min(count, most - 1)
-        for j in range(last, place, -1):
-            ranks[j] = ranks[j - 1]
-        ranks[place] = new
+        for j in range(min(count, most - 1), place, -1):
+            into[j] = into[j - 1]
+        into[place] = new
         count = min(count + 1, most)
-        if count == most:
-            bound = U32(ranks[count - 1] >> U64(32))
+    return count
+
+
+@compiled
+def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any, chosen: Any) -> Any:
+    """The `most` smallest ranks of the distinct values of x[:size], ascending; how many there are.
+
+    Only rows below a limit that likely suffices are put in order; where it does not (few distinct values), all are.
+    """
+    priorities(x, size, key, drawn)
+    share = (1.5 * most + 6) / size
+    while True:
+        limit = U32(np.int64(share * 4294967295.0)) if share < 1 else U32(0xFFFFFFFF)
+        below = 0
+        for i in range(size):
+            chosen[below] = i
+            below += drawn[i] <= limit
+        count = ordered_ranks(x, drawn, chosen[:below], most, ranks)
+        if count == most or share >= 1:
+            return count
+        share = 1.0
+
+
+@compiled
+def in_order(x: Any, size: int, values: Any, places: Any, marks: Any) -> Any:
+    """The distinct values of x[:size] in order, and which of them each is in `places`; how many. By counting."""
+    places[:size] = 0
+    marks[:size] = -1
+    for j in range(size):
+        value = x[j]
+        for i in range(size):
+            places[i] += value < x[i]
+    for i in range(size):
+        marks[places[i]] = i
+    count = 0
+    for place in range(size):
+        if marks[place] >= 0:
+            values[count] = x[marks[place]]
+            marks[place] = count
+            count += 1
+    for i in range(size):
+        places[i] = marks[places[i]]
     return count
 
 
@@ -77,6 +134,37 @@ def place_among(x: Any, size: int, values: Any, count: int, places: Any) -> None
 
 
 @compiled
+def tally(
+    x: Any, t: Any, w: Any, size: int, values: Any, places: Any, count: int, categorical: Any, classes: int, counts: Any
+) -> None:
+    """Count rows by place, without a branch: counts[0] those equal to the value there; then those of each class.
+
+    For a regression: then all of them, then the sums of their targets. Of a category only rows equal to it count.
+    """
+    counts[:, : count + 1] = 0
+    if classes == 0:
+        for i in range(size):
+            place, weight = places[i], w[i]
+            same = values[place] == x[i]
+            counts[0, place] += weight * same
+            if categorical:
+                weight *= same
+            counts[1, place] += weight
+            counts[2, place] += weight * t[i]
+    elif categorical:
+        for i in range(size):
+            place = places[i]
+            weight = w[i] * (values[place] == x[i])
+            counts[0, place] += weight
+            counts[1 + t[i], place] += weight
+    else:
+        for i in range(size):
+            place, weight = places[i], w[i]
+            counts[0, place] += weight * (values[place] == x[i])
+            counts[1 + t[i], place] += weight
+
+
+@compiled
 def examined(  # noqa: C901
     feature: int,
     categorical: int,
@@ -92,16 +180,17 @@ def examined(  # noqa: C901
     o: int,
 ) -> Any:
     """Write a feature's candidates and counts over the rows x[:size] to out[o:]; the words written."""
-    drawn, ranks, values, places = b
-    count = smallest(x, size, key, most, drawn, ranks)
-    extra = U32(ranks[count - 1] & U64(0xFFFFFFFF)) ^ FLIP
-    for i in range(count):  # sorted by value
-        value = np.int32(U32(U32(ranks[i] & U64(0xFFFFFFFF)) ^ FLIP))
-        j = i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
+    drawn, ranks, values, places, marks, raw, counts = b
+    extra = U32(0)
+    few = size < most
+    if few:  # all values are kept, whatever their priorities
+        count = in_order(x, size, values, places, marks)
+    else:
+        count = smallest(x, size, key, most, drawn, ranks, places)
+        for i in range(count):
+            raw[i] = np.int32(U32(U32(ranks[0, i] & U64(0xFFFFFFFF)) ^ FLIP))
+        extra = U32(raw[count - 1])
+        in_order(raw, count, values, places, marks)
     channels = p[at.CHANNELS]
     out[o], out[o + 1], out[o + 2] = feature, count, -1
     first = o + at.COUNTED
@@ -111,21 +200,21 @@ def examined(  # noqa: C901
         if count == most and U32(values[i]) == extra:
             out[o + 2] = i
     values[count] = 2**31 - 1
-    place_among(x, size, values, count, places)
-    equal, left = out[first + count : first + 2 * count + 1], out[first + 2 * count : first + 3 * count + 1]
-    regression = p[at.CLASSES] == 0
-    for i in range(size):
-        place, weight = places[i], w[i]
-        same = values[place] == x[i]
-        if place >= count or (categorical and not same):
-            continue
-        equal[place] += weight * same
-        left[place] += weight
-        target = t[i]
-        if regression:
-            out[first + 3 * count + place] += weight * target
-        elif target > 0:
-            out[first + (2 + target) * count + place] += weight
+    if not few:
+        place_among(x, size, values, count, places)
+    tally(x, t, w, size, values, places, count, categorical, p[at.CLASSES], counts)
+    for i in range(count):
+        out[first + count + i] = counts[0, i]
+    if p[at.CLASSES] == 0:
+        for row in range(2):
+            for i in range(count):
+                out[first + (2 + row) * count + i] = counts[1 + row, i]
+    else:
+        for row in range(p[at.CLASSES]):
+            for i in range(count):
+                out[first + 2 * count + i] += counts[1 + row, i]
+                if row > 0:
+                    out[first + (2 + row) * count + i] = counts[1 + row, i]
     left = first + 2 * count
     if not categorical:
         for row in range(1 + channels):
@@ -314,7 +403,7 @@ def look(
     out[counter] = 0
     o += 1
     for _ in range(features):
-        f = -1
+        f: Any = np.int64(-1)
         for g in range(features):
             if waiting[g] and (f < 0 or order[g] < order[f]):
                 f = g

@@ -19,43 +19,54 @@ def joined(low: Any, high: Any) -> Any:
 
 
 @compiled
-def found(keys: Any, key: Any) -> Any:
-    """Where a key stands in a bucket's sorted keys, -1 where it does not. Keys are uniform: interpolation."""
-    if len(keys) == 0:
-        return -1
-    share = (key << U64(at.STORE_BITS)) >> U64(32)
-    i = np.int64((share * U64(len(keys))) >> U64(32))
-    while i + 1 < len(keys) and keys[i] < key:
-        i += 1
-    while i > 0 and keys[i] > key:
-        i -= 1
-    return i if keys[i] == key else -1
+def indexed(store: Any) -> Any:
+    """The store with, for each value of a key's highest bits, where the bucket's first key from there on stands."""
+    buckets, columns, words, numbers = store
+    bits = at.STORE_BITS
+    while (2 << bits) < np.sum(buckets[:, 1]) and bits < 20:
+        bits += 1
+    each = 1 << (bits - at.STORE_BITS)
+    first = np.empty(len(buckets) * each, np.int32)
+    for which in range(len(buckets)):
+        keys = words_at(buckets[which, 0], buckets[which, 1], numbers)
+        slot = which * each
+        for i in range(len(keys)):
+            upto = np.int64(keys[i] >> U64(64 - bits))
+            while slot <= upto:
+                first[slot] = i
+                slot += 1
+        first[slot : (which + 1) * each] = len(keys)
+    return buckets, columns, words, numbers, first, bits
 
 
 @compiled
-def fetch(keys: Any, store: Any, first: int, last: int, X: Any, t: Any, w: Any, kept: Any) -> Any:
-    """Copy columns first to last-1 of the rows with these keys, by row; those not in the store are left out.
+def fetch(keys: Any, store: Any, start: int, end: int, X: Any, t: Any, w: Any, kept: Any) -> Any:
+    """Copy columns start to end-1 of the rows with these keys, by row; those not in the store are left out.
 
     Args:
-        store: (128, 2) addresses and rows of the buckets, columns, and empty arrays of int32 and of uint64.
+        store: (128, 2) addresses and rows of the buckets, columns, and empty arrays of int32 and of uint64; `indexed`.
         X, t, w, kept: where codes, targets, weights and keys go.
 
     Returns:
         How many rows there are.
     """
-    buckets, columns, words, numbers = store
-    width, count = last - first, 0
+    buckets, columns, words, numbers, first, bits = store
+    width, count = end - start, 0
+    whole = columns + at.BESIDE_CODES - 2
     for key in keys:
         which = np.int64(key >> U64(64 - at.STORE_BITS))
-        start, rows = buckets[which, 0], buckets[which, 1]
-        i = found(words_at(start, rows, numbers), key)
-        if i < 0:
+        address, rows = buckets[which, 0], buckets[which, 1]
+        known = words_at(address, rows, numbers)
+        i = np.int64(first[np.int64(key >> U64(64 - bits))])
+        while i < rows and known[i] < key:
+            i += 1
+        if i == rows or known[i] != key:
             continue
-        codes = words_at(start + 4 * (5 * rows + i * columns + first), width, words)
+        row = words_at(address + 8 * rows + 4 * i * whole, whole, words)
         for f in range(width):
-            X[count * width + f] = codes[f]
-        t[count] = np.int64(words_at(start + 8 * (rows + i), 1, numbers)[0])
-        w[count] = words_at(start + 4 * (4 * rows + i), 1, words)[0]
+            X[count * width + f] = row[start + f]
+        t[count] = np.int64(joined(row[columns], row[columns + 1]))
+        w[count] = row[columns + 2]
         kept[count] = key
         count += 1
     return count

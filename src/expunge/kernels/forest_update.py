@@ -26,7 +26,7 @@ from expunge.kernels.forest_node import (
     rank,
     stops,
 )
-from expunge.kernels.forest_store import fetch, joined
+from expunge.kernels.forest_store import fetch, indexed, joined
 
 U64 = np.uint64
 SAME, NONE = -1, -2  # of a part: as before; there is none any more
@@ -65,7 +65,7 @@ def with_changes(keys: Any, changes: Any, index: Any, store: Any, X: Any, t: Any
     """Fetch rows by key, without those that left, with those of `changes` that came; how many there are."""
     EX, et, ew, ekeys = changes
     p = len(EX)
-    count = fetch(keys, store, 0, p, X, t, w, kept)
+    count = fetch(keys, store, np.int64(0), p, X, t, w, kept)
     for e in index:
         if ew[e] > 0:
             for f in range(p):
@@ -101,11 +101,12 @@ def add_inside(channel: Any, values: Any, x: Any, amount: Any, categorical: Any)
 
 
 @compiled
-def changed_feature(
-    old: Any, s: int, changes: Any, index: Any, key: Any, most: int, p: Any, categorical: Any, out: Any, o: int
+def changed_feature(  # noqa: C901
+    old: Any, s: int, changes: Any, index: Any, node: Any, most: int, fixed: Any, out: Any, o: int
 ) -> Any:
     """The feature at old[s:] with the changes counted, at out[o:]; its words, -1 where the rows must be looked at."""
     EX, et, ew, _ = changes
+    secret, p, categorical = fixed
     feature, count, extra = old[s], old[s + 1], old[s + 2]
     channels, category = p[at.CHANNELS], categorical[feature]
     size = at.COUNTED + (3 + channels) * count
@@ -113,8 +114,12 @@ def changed_feature(
     first = o + at.COUNTED
     values, equal = out[first : first + count], out[first + count : first + 2 * count]
     left = out[first + 2 * count : first + 3 * count]
-    last = U64(0)
-    if extra >= 0:
+    key, last = U64(0), U64(0)
+    came = False
+    for e in index:
+        came = came or ew[e] > 0
+    if came and extra >= 0:
+        key = derived(secret, node, VALUES, feature)
         last = rank(key, old[s + at.COUNTED + extra])
     for e in index:
         x, t, w = EX[feature, e], et[e], ew[e]
@@ -221,13 +226,13 @@ def counted(
     out[o] = seen
     s, o = s + 1, o + 1
     for _ in range(seen):
-        feature = old[s]
-        values = derived(secret, key, VALUES, feature)
-        words = changed_feature(old, s, changes, index, values, most, p, categorical, out, o)
+        feature = np.int64(old[s])
+        words = changed_feature(old, s, changes, index, key, most, fixed, out, o)
         if words < 0:
             if len(keys) == 0:
                 return -1
             x, tx, wx = scratch[1]
+            values = derived(secret, key, VALUES, feature)
             size = column_after(keys, changes, index, store, feature, x, tx, wx, kept)
             words = examined(feature, categorical[feature], x, tx, wx, size, values, most, p, scratch[0], out, o)
             counters[at.REFRESHED] += 1
@@ -277,13 +282,21 @@ def update_trees(
     lies = np.full((trees, 1 << p[at.CUT], 2), SAME, np.int64)
     of_crowns = old_ends[-1] - old_ends[0] + 4096
     of_parts = (np.sum(parts_at[:, :, 1]) >> max(p[at.CUT] - 1, 0)) + 4096
-    state = (np.empty(of_crowns, like.dtype), 0, np.empty(of_parts, like.dtype), 0, np.zeros(at.COUNTERS, np.int64))
-    index = np.arange(size)
+    zero = np.int64(0)  # a literal would be a type of its own
+    state = (
+        np.empty(of_crowns, like.dtype),
+        zero,
+        np.empty(of_parts, like.dtype),
+        zero,
+        np.zeros(at.COUNTERS, np.int64),
+    )
+    index = np.arange(size).astype(np.int32)
     fixed = (secret, p, categorical)
+    rows = indexed(store)
     for tree in range(trees):
         crown = old_crowns[old_ends[tree] : old_ends[tree + 1]]
         state = update_tree(
-            crown, parts_at[tree], store, changes, index, roots[tree], fixed, gathered, scratch, state, lies[tree], like
+            crown, parts_at[tree], rows, changes, index, roots[tree], fixed, gathered, scratch, state, lies[tree], like
         )
         crowns[tree + 1] = state[1]
     return state[0][: state[1]], crowns, state[2][: state[3]], lies, state[4]
@@ -316,6 +329,7 @@ def update_tree(  # noqa: C901
         tasks[0, 1] = parts_at[0, 1]
     task_keys[0] = root
     no_keys = np.empty(0, np.uint64)
+    zero, one = np.int64(0), np.int64(1)  # literals would have each kernel compiled for a type of their own
     waiting = 1
     while waiting:
         waiting -= 1
@@ -375,7 +389,7 @@ def update_tree(  # noqa: C901
                 after = look(
                     X,
                     p[at.FEATURES],
-                    1,
+                    one,
                     t,
                     w,
                     rows,
@@ -412,7 +426,7 @@ def update_tree(  # noqa: C901
             ends[path, 1] = after
         if feature < 0:
             continue
-        was = old[s + at.VALUE]
+        was = np.int64(old[s + at.VALUE])
         kept_children = (
             not was_leaf
             and feature == old[s + at.FEATURE]
@@ -420,7 +434,7 @@ def update_tree(  # noqa: C901
         )
         below, lower_cut = 2 * path if above else path, depth + 1 == cut
         if kept_children:  # the rows that left are where the old split sent them
-            middle = divided(index, e0, e1, changes[0][feature], 1, 0, was, categorical[feature], spare)
+            middle = divided(index, e0, e1, changes[0][feature], one, zero, was, categorical[feature], spare)
             right = s + old[s + at.RIGHT]
             tasks[waiting] = (right, old_end, middle, e1, depth + 1, below + above, -1 if lower_cut else o)
             tasks[waiting + 1] = (s + old[s + at.SIZE], right, e0, middle, depth + 1, below, -1)
@@ -442,8 +456,8 @@ def update_tree(  # noqa: C901
             ends[path << (cut - depth) : (path + 1) << (cut - depth)] = NONE
         rows = np.arange(have).astype(np.int32)
         room_for = np.empty(have, np.int32)
-        middle = divided(rows, 0, have, X, p[at.FEATURES], feature, value, categorical[feature], room_for)
-        data = (X, p[at.FEATURES], 1, t, w, kept)
+        middle = divided(rows, zero, have, X, p[at.FEATURES], feature, value, categorical[feature], room_for)
+        data = (X, p[at.FEATURES], np.int64(1), t, w, kept)
         state = (crown, crown_used, parts, parts_used, counters)
         for side in range(2):
             first, last = (0, middle) if side == 0 else (middle, have)

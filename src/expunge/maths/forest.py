@@ -205,11 +205,12 @@ def no_rows(size: int, features: int) -> CodedRows:
 
 
 def _opened(bucket: Tensor, features: int) -> tuple[Words, Words, Words, Words]:
-    """Keys, targets, weights and codes of a bucket: views."""
+    """Keys, targets, weights and codes of a bucket."""
     words = bucket.numpy()
     rows = len(words) // (at.BESIDE_CODES + features)
-    keys, targets = words[: 2 * rows].view(np.uint64), words[2 * rows : 4 * rows].view(np.int64)
-    return keys, targets, words[4 * rows : 5 * rows], words[5 * rows :].reshape(rows, features)
+    table = words[2 * rows :].reshape(rows, -1)
+    targets = np.ascontiguousarray(table[:, features : features + 2]).view(np.int64)[:, 0]
+    return words[: 2 * rows].view(np.uint64), targets, table[:, features + 2], table[:, :features]
 
 
 def _stored(
@@ -227,8 +228,9 @@ def _stored(
             np.concatenate([old[stay], fresh[added]]) for old, fresh in zip(before, new_rows, strict=True)
         )
         order = np.argsort(keys)
-        parts: list[Words] = [keys[order], targets[order], weights[order].astype(np.int32), codes[order]]
-        words = np.concatenate([np.ascontiguousarray(part).view(np.int32).reshape(-1) for part in parts])
+        beside = targets[order].view(np.int32).reshape(-1, 2), weights[order].astype(np.int32)[:, None]
+        table = np.concatenate([codes[order], *beside], axis=1)
+        words = np.concatenate([keys[order].view(np.int32), table.reshape(-1)])
         new[bucket] = torch.from_numpy(words) if len(words) else None
     return tuple(new)
 
