@@ -20,9 +20,14 @@ def joined(low: Any, high: Any) -> Any:
 
 @compiled
 def indexed(store: Any) -> Any:
-    """The store with, for each value of a key's highest bits, where the bucket's first key from there on stands."""
+    """The store with, for each value of a key's highest bits, where the bucket's first key from there on stands.
+
+    Of more than INDEXED rows there is no index: making it would take longer than it saves.
+    """
     buckets, columns, words, numbers = store
     bits = at.STORE_BITS
+    if np.sum(buckets[:, 1]) > at.INDEXED:
+        return buckets, columns, words, numbers, np.empty(0, np.int32), bits
     while (2 << bits) < np.sum(buckets[:, 1]) and bits < 20:
         bits += 1
     each = 1 << (bits - at.STORE_BITS)
@@ -57,7 +62,12 @@ def fetch(keys: Any, store: Any, start: int, end: int, X: Any, t: Any, w: Any, k
         which = np.int64(key >> U64(64 - at.STORE_BITS))
         address, rows = buckets[which, 0], buckets[which, 1]
         known = words_at(address, rows, numbers)
-        i = np.int64(first[np.int64(key >> U64(64 - bits))])
+        if len(first):
+            i = np.int64(first[np.int64(key >> U64(64 - bits))])
+        else:  # keys are uniform: interpolation
+            i = np.int64((((key << U64(at.STORE_BITS)) >> U64(32)) * U64(rows)) >> U64(32))
+            while i > 0 and known[i - 1] >= key:
+                i -= 1
         while i < rows and known[i] < key:
             i += 1
         if i == rows or known[i] != key:
