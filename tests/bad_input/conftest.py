@@ -95,6 +95,13 @@ class Told:
     to_do: str
 
 
+def explained(ran: Ran, code: int, told: Told) -> None:
+    """The command failed with one line, which says these things."""
+    assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran
+    for what in (told.given, told.expected, told.to_do):
+        assert what in ran.err, ran.err
+
+
 @pytest.fixture
 def refused(folder: Path, run: Run) -> Callable[..., Ran]:
     """`refused(words, code, told)`: the command fails with one such line, and leaves the vault and the folder alone."""

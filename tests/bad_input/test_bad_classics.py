@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.cli.conftest import LEARN, Ran, people
+from tests.cli.conftest import LEARN, people
 
-from .conftest import Run, Told, names_in
+from .conftest import Run, Told, explained, names_in
 
 PEOPLE = ("learn", "w", "--rows", "people.csv", *LEARN)
 
@@ -21,12 +21,6 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("EXPUNGE_KEY_FILE", raising=False)
     people(40).to_csv("people.csv", index=False)
     return tmp_path
-
-
-def explained(ran: Ran, code: int, told: Told) -> None:
-    assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran
-    for what in (told.given, told.expected, told.to_do):
-        assert what in ran.err, ran.err
 
 
 def words_of(method: str, *settings: str) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.cli.conftest import LEARN, Ran, people
+from tests.cli.conftest import LEARN, people
 
-from .conftest import Run, Told, names_in, state, still_works
+from .conftest import Run, Told, explained, names_in, state, still_works
 
 PEOPLE = ("--rows", "people.csv", *LEARN)
 METHODS = ("dare-forest", "nearest-neighbours", "support-vector-machine")
@@ -24,12 +24,6 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("EXPUNGE_KEY_FILE", raising=False)
     people(60).to_csv("people.csv", index=False)
     return tmp_path
-
-
-def explained(ran: Ran, code: int, told: Told) -> None:
-    assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran
-    for what in (told.given, told.expected, told.to_do):
-        assert what in ran.err, ran.err
 
 
 @pytest.mark.parametrize(
