@@ -214,6 +214,14 @@ class Pipeline(Method[PipelineRecord]):
             raise Refused(f"{type(self.method).__name__} adds no noise that could be taken off.")
         return self.method.centre(_inner(release), noise)
 
+    def inside(self, release: Release) -> Release:
+        """What the method inside released, without the fitted statistics."""
+        return _inner(release)
+
+    def mapped(self, release: Release, rows: Rows) -> Rows:
+        """Raw rows as the method inside sees them, under the statistics of a release."""
+        return self._mapped(self._forms(release), rows)
+
     def _refitted(
         self, record: PipelineRecord, states: tuple[State, ...], retained: Rows, noise: NoiseKey
     ) -> tuple[tuple[Fitted, ...], Rows]:
