@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from expunge import keyed
 from expunge.attribution.curvature import Curvature
 from expunge.attribution.ranking import Ranking
@@ -51,6 +49,7 @@ def try_removals(
     sizes: Sequence[int],
     *,
     seed: int,
+    release: int = 1,
     model: TrainedModel | None = None,
     curvature: Curvature | None = None,
     progress: Progress | None = None,
@@ -59,7 +58,7 @@ def try_removals(
 
     Args:
         record: learned from `rows`. model: its release read as an objective, for predictions; None for none.
-        seed: of the record's learning, and of the random sets.
+        seed: of the record's learning, and of the random sets. release: the number of the record's release.
 
     Raises:
         InputError: a size is not between 1 and n - 1, or the ranking is of other rows.
@@ -69,19 +68,28 @@ def try_removals(
     tell = progress or (lambda _what, _done, _of: None)
     before = performance(method, method.release(record), validation)
     shuffled = rows.ids[keyed.permutation(seed, ("attribution", "random"), rows.keys)]
+
+    def after(names: Sequence[str]) -> tuple[Performance, str]:
+        retained, forgotten = rows.without(names), rows.only(names)
+        try:
+            step = method.forget(record, retained, forgotten, noise=NoiseKey.fresh(release + 1))
+        except MustRetrain:
+            return _learned(method, retained, validation, seed, release + 1), "learned again"
+        return performance(method, method.release(step.record), validation), "forgotten"
+
     trials = []
     for done, size in enumerate(sizes):
         tell("forgetting", done, len(sizes))
         names = ranking.first(size)
-        forgotten, how = _after(method, record, rows, names, validation, seed)
+        forgotten, how = after(names)
         trials.append(
             Trial(
                 size,
                 before,
                 predicted_removal(model, rows, names, validation, curvature=curvature) if model else None,
                 forgotten,
-                _learned(method, rows.without(names), validation, seed),
-                _after(method, record, rows, tuple(map(str, np.asarray(shuffled[:size]))), validation, seed)[0],
+                _learned(method, rows.without(names), validation, seed, release + 1),
+                after(tuple(map(str, shuffled[:size])))[0],
                 how,
             )
         )
@@ -89,16 +97,5 @@ def try_removals(
     return tuple(trials)
 
 
-def _after(
-    method: Method[Any], record: Any, rows: Rows, names: Sequence[str], validation: Rows, seed: int
-) -> tuple[Performance, str]:
-    retained, forgotten = rows.without(names), rows.only(names)
-    try:
-        step = method.forget(record, retained, forgotten, noise=NoiseKey.fresh(2))
-    except MustRetrain:
-        return _learned(method, retained, validation, seed), "learned again"
-    return performance(method, method.release(step.record), validation), "forgotten"
-
-
-def _learned(method: Method[Any], rows: Rows, validation: Rows, seed: int) -> Performance:
-    return performance(method, method.release(method.learn(rows, seed=seed, noise=NoiseKey.fresh(2))), validation)
+def _learned(method: Method[Any], rows: Rows, validation: Rows, seed: int, number: int) -> Performance:
+    return performance(method, method.release(method.learn(rows, seed=seed, noise=NoiseKey.fresh(number))), validation)

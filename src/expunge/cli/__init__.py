@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli import auditing, demo, forgetting, inspecting, learning, proving, serving
+from expunge.cli import auditing, demo, finding, forgetting, inspecting, learning, proving, serving
 from expunge.cli.output import UsageError, in_one_line, note, say
 from expunge.errors import ExpungeError
 
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "learn": learning.learn,
     "extend": learning.extend,
+    "find": finding.find,
     "request": forgetting.request,
     "work": forgetting.work,
     "predict": serving.predict,
