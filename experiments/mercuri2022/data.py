@@ -57,6 +57,30 @@ def mnist_ten_digits(limit: int | None) -> Problem:
     return _problem("MNIST ten digits", parts, 10, 0.003)
 
 
+def fashion(limit: int | None) -> Problem:
+    """Fashion-MNIST, as the ten digits."""
+    parts = []
+    for x, y in _images("fashion_mnist"):
+        x, y = x[: limit or 10_000], y[: limit or 10_000]
+        small = x.reshape(len(x), 14, 2, 14, 2).mean(axis=(2, 4)).reshape(len(x), 196) / 255.0
+        parts.append((small, y.astype(np.int64)))
+    return _problem("Fashion-MNIST", parts, 10, 0.003)
+
+
+def bank_marketing(limit: int | None) -> Problem:
+    """Four in five calls to learn from, keyed; categories as 0 and 1, columns standardised."""
+    with np.load(FOLDER / "bank_marketing.npz", allow_pickle=False) as file:
+        codes, number, y = file["X_cat"], file["X_num"], file["y"]
+        levels = [len(file[f"cat_levels_{j}"]) for j in range(codes.shape[1])]
+    x = np.c_[number, *(np.eye(k)[codes[:, j]] for j, k in enumerate(levels))].astype(np.float64)
+    order = keyed.permutation(0, ("bank", "split"), keyed.keys_of(range(len(y))))
+    learned, test = order[: len(y) * 4 // 5], order[len(y) * 4 // 5 :]
+    spread = x[learned].std(axis=0)
+    x = (x - x[learned].mean(axis=0)) / np.where(spread > 0, spread, 1.0) / np.sqrt(x.shape[1])
+    parts = [(x[s][:limit], y[s][:limit].astype(np.int64)) for s in (learned, test)]
+    return _problem("Bank marketing", parts, 2, 0.003)
+
+
 def adult(limit: int | None) -> Problem:
     """The publisher's split: 32,561 persons to learn from; categories as 0 and 1, columns standardised."""
     with np.load(FOLDER / "adult.npz", allow_pickle=False) as file:
@@ -103,8 +127,24 @@ PROBLEMS: Mapping[str, tuple[str, Callable[[int | None], Problem]]] = {
     "mnist38": ("mnist.npz", mnist_3_against_8),
     "adult": ("adult.npz", adult),
     "mnist10": ("mnist.npz", mnist_ten_digits),
+    "fashion": ("fashion_mnist.npz", fashion),
+    "bank": ("bank_marketing.npz", bank_marketing),
     "cifar10": ("cifar10_12k.npz", cifar10),
 }
+
+
+def pictures(name: str, limit: int | None) -> Problem | None:
+    """The whole pictures of "mnist10", "fashion" or "cifar10", 10,000 to learn from; None of a table."""
+    files = {"mnist10": "mnist", "fashion": "fashion_mnist", "cifar10": "cifar10_12k"}
+    if name not in files:
+        return None
+    parts = []
+    for x, y in _images(files[name]):
+        x = x[: limit or 10_000].astype(np.float32) / 255.0
+        channels = x[:, None] if x.ndim == 3 else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        parts.append(((channels - 0.3) / 0.3, y[: limit or 10_000].astype(np.int64)))
+    rows, test = (Rows.of({"x": x}, y, classes=10) for x, y in parts)
+    return Problem(PROBLEMS[name][1](10).name, rows, test, "cross_entropy", 1e-4, 0.003, 1.0)
 
 
 def _images(name: str) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
