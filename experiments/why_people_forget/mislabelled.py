@@ -11,12 +11,14 @@ import rows as data
 
 from expunge import NoiseKey
 from expunge.attribution import Ranking, influence, nearest_to, row_loss, self_influence, trained_model, try_removals
+from expunge.attribution.curvature import Curvature
 from expunge.learners.convex import Convex
 from expunge.learners.sgd import Sgd
 from expunge.methods.retrain import Retrain
 from expunge.models import Mlp
 
 SHARE = 0.1
+PROBES, ROUGHLY = 20, Curvature(damping=0.03, tol=1e-2)  # a ranking needs no more digits
 LOOKED_AT = (0.1, 0.2, 0.3)  # shares of the rows that somebody looks at
 MODELS: dict[str, Callable[[], Retrain]] = {
     "softmax": lambda: Retrain(Convex("cross_entropy", l2=1e-3)),
@@ -48,8 +50,8 @@ def one(split: data.Split, name: str, method: Retrain, seed: int) -> dict[str, A
     release = method.release(record)
     model = trained_model(method, release, learned.schema)
     rankings: dict[str, Callable[[], Ranking]] = {
-        "influence": lambda: influence(model, learned, clean),
-        "self-influence": lambda: self_influence(model, learned, probes=50, seed=seed),
+        "influence": lambda: influence(model, learned, clean, curvature=ROUGHLY),
+        "self-influence": lambda: self_influence(model, learned, probes=PROBES, seed=seed, curvature=ROUGHLY),
         "loss": lambda: row_loss(method, release, learned),
         "nearest": lambda: nearest_to(learned, bad[:5]),
         "random": lambda: Ranking.of("random", learned, np.random.default_rng(seed).random(n)),
@@ -65,9 +67,13 @@ def one(split: data.Split, name: str, method: Retrain, seed: int) -> dict[str, A
             "seconds": time.process_time() - started,
         }
     sizes = [len(bad) // 2, len(bad)]
-    trials = try_removals(method, record, learned, test, made["influence"], sizes, seed=seed, model=model)
+    trials = try_removals(
+        method, record, learned, test, made["influence"], sizes, seed=seed, model=model, curvature=ROUGHLY
+    )
     oracle = Ranking.of("oracle", learned, np.isin(np.arange(n), wrong).astype(float))
-    (perfect,) = try_removals(method, record, learned, test, oracle, [len(bad)], seed=seed, model=model)
+    (perfect,) = try_removals(
+        method, record, learned, test, oracle, [len(bad)], seed=seed, model=model, curvature=ROUGHLY
+    )
     return {
         "data": split.name, "model": name, "seed": seed, "rows": n, "mislabelled": len(bad), "recovery": recovery,
         "before": trials[0].before.accuracy,
