@@ -61,11 +61,14 @@ class Method(ABC, Generic[Record]):
         reads_tables: whether it reads raw columns itself (numbers with NaN for missing, text), so that the command
             line puts no features before it.
         needs_target: whether rows must have a target y to learn from; a clustering needs none.
+        learns_plainly: whether, without noise, `learn` releases what its field `learner` trains on all rows, and
+            nothing else: models retrained for comparison can then be shared between such methods.
     """
 
     features_may_change: ClassVar[bool] = False
     reads_tables: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
+    learns_plainly: ClassVar[bool] = False
 
     @abstractmethod
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> Record:

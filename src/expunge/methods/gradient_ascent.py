@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 from math import inf, isfinite, log
 
 import numpy as np
@@ -66,6 +67,7 @@ class GradientAscent(Method[GradientAscentRecord]):
         max_loss: mean loss of the forgotten rows that is not passed; None: log(classes), that of a guess.
     """
 
+    learns_plainly: ClassVar[bool] = True
     learner: Differentiable = field(default_factory=Sgd)
     steps: int = 20
     batch_size: int = 32
