@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.audits import membership, metrics
+from expunge.audits import metrics
+from expunge.audits.attacks import membership, roc
 from expunge.audits.audit import Apart, Attack, Exposure, Measure
 from expunge.audits.candidates import Candidate, Outputs, outputs
 from expunge.audits.metrics import Band, Floats
@@ -133,10 +134,10 @@ class _Table:
 
             def area(seen: _Seen, feature: str = feature) -> float:
                 members, others = scores[id(seen)]
-                return membership.auc(members[feature], others[feature])
+                return roc.auc(members[feature], others[feature])
 
             members, others = (side[feature] for side in scores[id(self.after)])
-            found.append(self._attack(feature, area, membership.auc_interval(members, others)))
+            found.append(self._attack(feature, area, roc.auc_interval(members, others)))
         return tuple(found)
 
     def _calibrated_attack(self) -> list[Attack]:
@@ -151,12 +152,12 @@ class _Table:
             return membership.calibrated_auc(*margins[id(seen)], (sides[0], sides[1]), step, places.get(id(seen)))
 
         own = [membership.calibrated(m, side, step) for m, side in zip(margins[id(self.after)], sides, strict=True)]
-        return [self._attack(membership.CALIBRATED, area, membership.auc_interval(own[0], own[1]))]
+        return [self._attack(membership.CALIBRATED, area, roc.auc_interval(own[0], own[1]))]
 
     def _attack(self, feature: str, area: Callable[[_Seen], float], interval: tuple[float, float]) -> Attack:
         measure = self._alone(f"auc by {feature}", area)
         m, n = len(self.after.on["forgotten"].y), len(self.after.on["test"].y)
-        return Attack(feature, measure, interval, membership.smallest_detectable(m, n))
+        return Attack(feature, measure, interval, roc.smallest_detectable(m, n))
 
     def apart(self) -> tuple[Apart, ...]:
         """The distance to the model retrained on the same seed, beside that of doing nothing."""
