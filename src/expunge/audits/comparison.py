@@ -16,6 +16,9 @@ from expunge.audits.attacks import membership, roc
 from expunge.audits.audit import Apart, Attack, Exposure, Measure
 from expunge.audits.candidates import Candidate, Outputs, outputs
 from expunge.audits.metrics import Band, Floats
+from expunge.audits.scores.certifiability import certifiability
+from expunge.audits.scores.consistency import equal_predictions, kl, weight_distance
+from expunge.audits.scores.effectiveness import effectiveness
 from expunge.errors import InputError
 from expunge.rows import Rows
 
@@ -95,18 +98,18 @@ class _Table:
         """The measures of two models: consistency, effectiveness, certifiability."""
         quality = _accuracy if self.after.on[rows].classes else _rmse
 
-        def effectiveness(one: _Seen, other: _Seen) -> float:
-            return metrics.effectiveness(quality(one.on[rows]), quality(other.on[rows]))
+        def effective(one: _Seen, other: _Seen) -> float:
+            return effectiveness(quality(one.on[rows]), quality(other.on[rows]))
 
-        def certifiability(one: _Seen, other: _Seen) -> float:
-            return metrics.certifiability(quality(one.on["forgotten"]), quality(other.on["forgotten"]))
+        def certifiable(one: _Seen, other: _Seen) -> float:
+            return certifiability(quality(one.on["forgotten"]), quality(other.on["forgotten"]))
 
         def weights(one: _Seen, other: _Seen) -> float | None:
-            return metrics.distance(one.candidate.tensors, other.candidate.tensors)
+            return weight_distance(one.candidate.tensors, other.candidate.tensors)
 
         kinds: list[tuple[str, Callable[[_Seen, _Seen], float | None]]] = [
-            (f"effectiveness on {rows}", effectiveness),
-            ("certifiability", certifiability),
+            (f"effectiveness on {rows}", effective),
+            ("certifiability", certifiable),
         ]
         if self.after.on[rows].clusters is None:
             kinds.append(("weight distance", weights))
@@ -114,8 +117,8 @@ class _Table:
             kinds.append((f"equal clusters on {rows}", lambda a, b: _equal_clusters(a.on[rows], b.on[rows])))
         if self.after.on[rows].classes:
             kinds += [
-                (f"equal predictions on {rows}", lambda a, b: metrics.equal_predictions(_of(a, rows), _of(b, rows))),
-                (f"kl on {rows}", lambda a, b: metrics.kl(_of(a, rows), _of(b, rows))),
+                (f"equal predictions on {rows}", lambda a, b: equal_predictions(_of(a, rows), _of(b, rows))),
+                (f"kl on {rows}", lambda a, b: kl(_of(a, rows), _of(b, rows))),
             ]
         else:
             kinds.append((f"prediction gap on {rows}", lambda a, b: metrics.rmse(_of(a, rows), _of(b, rows))))
@@ -161,7 +164,7 @@ class _Table:
         if self.retrained is None:
             return ()
         own, nothing = (
-            metrics.distance(seen.candidate.tensors, self.retrained.candidate.tensors)
+            weight_distance(seen.candidate.tensors, self.retrained.candidate.tensors)
             for seen in (self.after, self.before)
         )
         return () if own is None or nothing is None else (Apart("released weights", own, nothing),)
