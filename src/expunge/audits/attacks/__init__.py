@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from expunge.audits.attacks import membership, reconstruction, roc
+from expunge.audits.attacks import lira, membership, reconstruction, rmia, roc, u_lira
 
 __all__ = [
+    "lira",
     "membership",
     "reconstruction",
+    "rmia",
     "roc",
+    "u_lira",
 ]

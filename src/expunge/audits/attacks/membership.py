@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from expunge.audits.attacks.roc import auc
-from expunge.audits.metrics import Floats, Integers
+from expunge.audits.metrics import LOG_FLOOR, Floats, Integers
 
 MARGIN, CALIBRATED = "margin", "calibrated margin"
 RESOLUTION = 0.01  # in logits: a smaller change of odds is nobody's evidence, and counts as a tie
@@ -50,6 +50,11 @@ def features(log_p: Floats, y: Integers) -> dict[str, Floats]:
         "modified entropy": -modified,
         MARGIN: of_y - log_not_y,
     }
+
+
+def clipped_margins(log_p: Floats, y: Integers) -> Floats:
+    """The margin of each row, (n,), cut off where a probability passes 1e-12: always finite."""
+    return np.asarray(np.clip(features(log_p, y)[MARGIN], LOG_FLOOR, -LOG_FLOOR), dtype=np.float64)
 
 
 def calibrated(own: Floats, references: Floats, resolution: float) -> Floats:
