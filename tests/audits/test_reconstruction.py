@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from expunge.audits.reconstruction import cosine, reconstruct, standing
+from expunge.audits.attacks.reconstruction import cosine, reconstruct, standing
 from expunge.errors import InputError
 from expunge.objective import LinearObjective
 from expunge.objective.minimise import minimise

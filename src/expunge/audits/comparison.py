@@ -11,10 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.audits import membership, metrics
+from expunge.audits import metrics
+from expunge.audits.attacks import membership, roc
 from expunge.audits.audit import Apart, Attack, Exposure, Measure
 from expunge.audits.candidates import Candidate, Outputs, outputs
 from expunge.audits.metrics import Band, Floats
+from expunge.audits.scores.certifiability import certifiability
+from expunge.audits.scores.consistency import equal_predictions, kl, weight_distance
+from expunge.audits.scores.effectiveness import effectiveness
 from expunge.errors import InputError
 from expunge.rows import Rows
 
@@ -94,18 +98,18 @@ class _Table:
         """The measures of two models: consistency, effectiveness, certifiability."""
         quality = _accuracy if self.after.on[rows].classes else _rmse
 
-        def effectiveness(one: _Seen, other: _Seen) -> float:
-            return metrics.effectiveness(quality(one.on[rows]), quality(other.on[rows]))
+        def effective(one: _Seen, other: _Seen) -> float:
+            return effectiveness(quality(one.on[rows]), quality(other.on[rows]))
 
-        def certifiability(one: _Seen, other: _Seen) -> float:
-            return metrics.certifiability(quality(one.on["forgotten"]), quality(other.on["forgotten"]))
+        def certifiable(one: _Seen, other: _Seen) -> float:
+            return certifiability(quality(one.on["forgotten"]), quality(other.on["forgotten"]))
 
         def weights(one: _Seen, other: _Seen) -> float | None:
-            return metrics.distance(one.candidate.tensors, other.candidate.tensors)
+            return weight_distance(one.candidate.tensors, other.candidate.tensors)
 
         kinds: list[tuple[str, Callable[[_Seen, _Seen], float | None]]] = [
-            (f"effectiveness on {rows}", effectiveness),
-            ("certifiability", certifiability),
+            (f"effectiveness on {rows}", effective),
+            ("certifiability", certifiable),
         ]
         if self.after.on[rows].clusters is None:
             kinds.append(("weight distance", weights))
@@ -113,8 +117,8 @@ class _Table:
             kinds.append((f"equal clusters on {rows}", lambda a, b: _equal_clusters(a.on[rows], b.on[rows])))
         if self.after.on[rows].classes:
             kinds += [
-                (f"equal predictions on {rows}", lambda a, b: metrics.equal_predictions(_of(a, rows), _of(b, rows))),
-                (f"kl on {rows}", lambda a, b: metrics.kl(_of(a, rows), _of(b, rows))),
+                (f"equal predictions on {rows}", lambda a, b: equal_predictions(_of(a, rows), _of(b, rows))),
+                (f"kl on {rows}", lambda a, b: kl(_of(a, rows), _of(b, rows))),
             ]
         else:
             kinds.append((f"prediction gap on {rows}", lambda a, b: metrics.rmse(_of(a, rows), _of(b, rows))))
@@ -130,10 +134,10 @@ class _Table:
 
             def area(seen: _Seen, feature: str = feature) -> float:
                 members, others = scores[id(seen)]
-                return membership.auc(members[feature], others[feature])
+                return roc.auc(members[feature], others[feature])
 
             members, others = (side[feature] for side in scores[id(self.after)])
-            found.append(self._attack(feature, area, membership.auc_interval(members, others)))
+            found.append(self._attack(feature, area, roc.auc_interval(members, others)))
         return tuple(found)
 
     def _calibrated_attack(self) -> list[Attack]:
@@ -148,19 +152,19 @@ class _Table:
             return membership.calibrated_auc(*margins[id(seen)], (sides[0], sides[1]), step, places.get(id(seen)))
 
         own = [membership.calibrated(m, side, step) for m, side in zip(margins[id(self.after)], sides, strict=True)]
-        return [self._attack(membership.CALIBRATED, area, membership.auc_interval(own[0], own[1]))]
+        return [self._attack(membership.CALIBRATED, area, roc.auc_interval(own[0], own[1]))]
 
     def _attack(self, feature: str, area: Callable[[_Seen], float], interval: tuple[float, float]) -> Attack:
         measure = self._alone(f"auc by {feature}", area)
         m, n = len(self.after.on["forgotten"].y), len(self.after.on["test"].y)
-        return Attack(feature, measure, interval, membership.smallest_detectable(m, n))
+        return Attack(feature, measure, interval, roc.smallest_detectable(m, n))
 
     def apart(self) -> tuple[Apart, ...]:
         """The distance to the model retrained on the same seed, beside that of doing nothing."""
         if self.retrained is None:
             return ()
         own, nothing = (
-            metrics.distance(seen.candidate.tensors, self.retrained.candidate.tensors)
+            weight_distance(seen.candidate.tensors, self.retrained.candidate.tensors)
             for seen in (self.after, self.before)
         )
         return () if own is None or nothing is None else (Apart("released weights", own, nothing),)

@@ -19,6 +19,7 @@ from expunge.audits.candidates import Candidate, Outputs, outputs, released
 from expunge.audits.comparison import Comparison
 from expunge.audits.metrics import Band
 from expunge.audits.references import Progress, retrain
+from expunge.audits.scores.consistency import equal_predictions, kl, weight_distance
 from expunge.audits.verdict import UTILITY, flags
 from expunge.certificate import Certificate
 from expunge.method import Method, Release
@@ -115,9 +116,9 @@ def _pairs(name: str, models: Sequence[Candidate], seen: Sequence[Outputs]) -> l
     if clusters:  # models under other seeds number the same clusters otherwise
         found = measure(f"equal clusters on {name}", lambda i, j: metrics.adjusted_rand(clusters[i], clusters[j]))
     else:
-        found = measure("weight distance", lambda i, j: metrics.distance(models[i].tensors, models[j].tensors))
+        found = measure("weight distance", lambda i, j: weight_distance(models[i].tensors, models[j].tensors))
     if seen[0].classes:
-        agree, apart = metrics.equal_predictions, metrics.kl
+        agree, apart = equal_predictions, kl
         found += measure(f"equal predictions on {name}", lambda i, j: agree(seen[i].values, seen[j].values))
         return found + measure(f"kl on {name}", lambda i, j: apart(seen[i].values, seen[j].values))
     return found + measure(f"prediction gap on {name}", lambda i, j: metrics.rmse(seen[i].values, seen[j].values))
