@@ -20,7 +20,8 @@ from expunge.method import Method
 from expunge.rows import Rows
 from expunge.schema import Array
 
-RUNNING = ("methods", "learners", "objective", "features", "maths", "kernels", "audits", "comparisons")
+RUNNING = ("methods", "learners", "objective", "features", "maths", "kernels")  # folders
+DECIDING = ("case", "step_cell", "sequence_cell", "cell", "plain_training")  # files of this folder
 
 
 def rows_digest(rows: Rows) -> str:
@@ -67,6 +68,8 @@ def code_digest() -> str:
         files = [file for file in package.joinpath(folder).iterdir() if file.name.endswith(".py")]
         for file in sorted(files, key=lambda file: file.name):
             hashed.update(file.name.encode() + file.read_bytes())
+    for name in DECIDING:
+        hashed.update(package.joinpath("comparisons", f"{name}.py").read_bytes())
     return hashed.hexdigest()
 
 

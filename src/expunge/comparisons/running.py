@@ -96,7 +96,9 @@ def _as_done(tasks: Sequence[Any], workers: Workers, mapped: dict[str, Any]) -> 
         for start in range(0, len(tasks), 2 * workers.jobs):
             yield from joblib.Parallel(**mapped)(tasks[start : start + 2 * workers.jobs])
     else:
-        yield from joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1, **mapped)(tasks)
+        yield from joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1, **mapped)(
+            tasks
+        )
 
 
 def _numbered(place: int, cell: Cell) -> tuple[int, Outcome]:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from expunge import record
-from expunge.audits import metrics
 from expunge.audits.audit import Apart, Claim
 from expunge.audits.candidates import released
 from expunge.audits.claims import Finding, check, checkable, unchanged
 from expunge.audits.json_tree import to_tree
-from expunge.audits.references import Learned
+from expunge.audits.scores.consistency import weight_distance
 from expunge.audits.step import Step
+from expunge.audits.stored_releases import Learned
 from expunge.certificate import Certificate, Certified, Exact
 from expunge.comparisons.case import Case
 from expunge.comparisons.plain_training import plain_of
@@ -62,9 +62,10 @@ def step(method: Method[Any], case: Case, seed: int) -> Outcome:
         finding = _checked(taken, retrained, key)
         plain = plain_of(method)
         plain_seconds = None if plain is None else timed(lambda: plain.learn(case.retained, seed=seed, noise=key))[1]
+        releases = {"before": before, "after": after, "again": retrained.release}
         arrays = {
             f"{which}/{kind}": scores
-            for which, release in (("before", before), ("after", after), ("again", retrained.release))
+            for which, release in releases.items()
             for kind, scores in outputs_of(method, release, case).items()
         }
     apart = finding.apart or _apart(method, (before, first), (after, second), (retrained.release, key))
@@ -74,7 +75,7 @@ def step(method: Method[Any], case: Case, seed: int) -> Outcome:
         "stats": {name: float(value) for name, value in done.stats.items()},
         "seconds": {"learn": learn_seconds, "forget": forget_seconds, "again": again_seconds, "plain": plain_seconds},
         "bytes": {"record": size(done.record), "release": size(_tree(after))},
-        "digests": {"before": record.digest(before), "after": record.digest(after), "again": record.digest(retrained.release)},
+        "digests": {name: record.digest(of) for name, of in releases.items()},
         "apart": [to_tree(each) for each in apart],
         "claim": to_tree(finding.claim),
         "contradictions": list(finding.contradictions),
@@ -144,8 +145,11 @@ def _checked(taken: Step, retrained: Learned, key: NoiseKey) -> Finding:
 
 
 def _apart(
-    method: Method[Any], before: tuple[Release, NoiseKey], after: tuple[Release, NoiseKey], again: tuple[Release, NoiseKey]
-) -> tuple[Apart, ...]:  # fmt: skip
+    method: Method[Any],
+    before: tuple[Release, NoiseKey],
+    after: tuple[Release, NoiseKey],
+    again: tuple[Release, NoiseKey],
+) -> tuple[Apart, ...]:
     """Distances to the model learned again, without noise where it can be told."""
     convex = checkable(method)
     if convex is not None:
@@ -156,7 +160,7 @@ def _apart(
         except (InputError, Refused):
             pass  # one key does not tell the noise of this method's releases
     weights = [released(method, release).tensors for release, _ in (before, after, again)]
-    near, far = (metrics.distance(one, weights[2]) for one in (weights[1], weights[0]))
+    near, far = (weight_distance(one, weights[2]) for one in (weights[1], weights[0]))
     return () if near is None or far is None else (Apart("released weights", near, far),)
 
 

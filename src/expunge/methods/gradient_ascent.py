@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 from math import inf, isfinite, log
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor

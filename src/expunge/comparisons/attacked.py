@@ -1,0 +1,96 @@
+"""Membership inference in a comparison: every model's area beside those of models that never saw the rows.
+
+A row's score is its margin less its mean margin among the references, which takes its difficulty away; a reference is
+compared with all others but itself, an audited model with all but one, in turn. ROC curves are of the same scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.audits.attacks import membership, roc
+from expunge.audits.calibration import Calibration, calibrate
+from expunge.audits.metrics import Band, Floats
+from expunge.comparisons.models import Seen
+
+GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false positive rates at which curves are kept
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The share of forgotten rows found (`found`) at each false positive rate (`rates`), both from 0 to 1."""
+
+    rates: tuple[float, ...]
+    found: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What the attack sees.
+
+    Attributes:
+        auc, before: areas after forgetting and of doing nothing, means over the seeds. band: of the references.
+        calibration: the audited areas beside the references'; None where all references are one model.
+        detectable: the least distance from chance that so many rows can show. found: at a false positive rate of 1 %.
+        curve, curve_before, curve_again: of the first seed; the last is of a reference.
+    """
+
+    auc: float
+    before: float
+    band: Band | None
+    calibration: Calibration | None
+    detectable: float
+    found: float
+    curve: Curve
+    curve_before: Curve
+    curve_again: Curve
+
+    @property
+    def has_power(self) -> bool:
+        """Whether any area could lie far enough from chance to be told from it."""
+        return self.detectable < 0.5
+
+
+def attacked(before: Sequence[Seen], after: Sequence[Seen], references: Sequence[Seen], drawn: int) -> Attacked | None:
+    """Attack every model; None without test rows or with fewer than two references."""
+    if "test" not in after[0].on or len(references) < 2:
+        return None
+    members = np.stack([seen.margins("forgotten") for seen in references])
+    others = np.stack([seen.margins("test") for seen in references])
+    classes = after[0].on["test"].classes
+    unit = membership.RESOLUTION * (1.0 if classes else float(np.median(np.abs(others))) or 1.0)
+
+    def area(seen: Seen, itself: int | None = None) -> float:
+        sides = seen.margins("forgotten"), seen.margins("test")
+        return membership.calibrated_auc(*sides, (members, others), unit, itself)
+
+    def scores(seen: Seen, without: int | None = None) -> tuple[Floats, Floats]:
+        sides = [side if without is None else np.delete(side, without, axis=0) for side in (members, others)]
+        return (
+            membership.calibrated(seen.margins("forgotten"), sides[0], unit),
+            membership.calibrated(seen.margins("test"), sides[1], unit),
+        )
+
+    audited = [area(seen) for seen in after]
+    honest = [area(seen, place) for place, seen in enumerate(references)]
+    own = scores(after[0])
+    return Attacked(
+        auc=float(np.mean(audited)),
+        before=float(np.mean([area(seen) for seen in before])),
+        band=Band.of(honest),
+        calibration=calibrate(audited, honest) if drawn == len(references) else None,
+        detectable=roc.smallest_detectable(len(own[0]), len(own[1])),
+        found=roc.tpr_at(*own, 0.01),
+        curve=_curve(*own),
+        curve_before=_curve(*scores(before[0])),
+        curve_again=_curve(*scores(references[0], 0)),
+    )
+
+
+def _curve(members: Floats, others: Floats) -> Curve:
+    whole = roc.curve(members, others)
+    found = np.interp(GRID, whole.fpr, whole.tpr)
+    return Curve(tuple(map(float, GRID)), tuple(map(float, found)))
