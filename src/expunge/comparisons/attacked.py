@@ -6,14 +6,16 @@ compared with all others but itself, an audited model with all but one, in turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from expunge.audits.attacks import membership, roc
 from expunge.audits.calibration import Calibration, calibrate
-from expunge.audits.metrics import Band, Floats
+from expunge.audits.metrics import LEVEL, Band, Floats
 from expunge.comparisons.models import Seen
 
 GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false positive rates at which curves are kept
@@ -32,7 +34,9 @@ class Attacked:
     """What the attack sees.
 
     Attributes:
-        auc, before: areas after forgetting and of doing nothing, means over the seeds. band: of the references.
+        auc, before: areas after forgetting and of doing nothing, means over the seeds.
+        null: where 99 % of models fall that never saw the rows. Where learning draws nothing all of them are one model,
+            and it is where 99 % of areas fall by the chance of which rows were drawn (`by_chance`).
         calibration: the audited areas beside the references'; None where all references are one model.
         detectable: the least distance from chance that so many rows can show. found: at a false positive rate of 1 %.
         curve, curve_before, curve_again: of the first seed; the last is of a reference.
@@ -40,7 +44,8 @@ class Attacked:
 
     auc: float
     before: float
-    band: Band | None
+    null: tuple[float, float]
+    by_chance: bool
     calibration: Calibration | None
     detectable: float
     found: float
@@ -80,8 +85,9 @@ def attacked(before: Sequence[Seen], after: Sequence[Seen], references: Sequence
     return Attacked(
         auc=float(np.mean(audited)),
         before=float(np.mean([area(seen) for seen in before])),
-        band=Band.of(honest),
-        calibration=calibrate(audited, honest) if drawn == len(references) else None,
+        null=_by_chance(len(own[0]), len(own[1])) if drawn == 1 else _share(Band.of(honest)),
+        by_chance=drawn == 1,
+        calibration=calibrate(audited, honest) if drawn > 1 else None,
         detectable=roc.smallest_detectable(len(own[0]), len(own[1])),
         found=roc.tpr_at(*own, 0.01),
         curve=_curve(*own),
@@ -94,3 +100,13 @@ def _curve(members: Floats, others: Floats) -> Curve:
     whole = roc.curve(members, others)
     found = np.interp(GRID, whole.fpr, whole.tpr)
     return Curve(tuple(map(float, GRID)), tuple(map(float, found)))
+
+
+def _share(band: Band | None) -> tuple[float, float]:
+    return (0.0, 1.0) if band is None else band.share
+
+
+def _by_chance(members: int, others: int) -> tuple[float, float]:
+    """Where the area of two samples of one law falls with probability 99 % (Mann & Whitney 1947)."""
+    reach = float(ndtri((1 + LEVEL) / 2)) * math.sqrt((members + others + 1) / (12 * members * others))
+    return max(0.0, 0.5 - reach), min(1.0, 0.5 + reach)

@@ -71,7 +71,7 @@ class Measured:
     """All outcomes of one entry on one case: `steps` by seed, `references` by seed, and the rest where it was asked.
 
     Attributes:
-        drawn: how many references were computed; the others equal the first, for learning draws nothing.
+        drawn: how many different references there are: all, or 1 where learning draws nothing.
         sequence: errors after k requests, or None. noised: (level, outcome) by rising level of noise.
     """
 
@@ -130,9 +130,8 @@ def compare(
             own = [found[steps[entry.label, case.words, seed].digest] for seed in seeds]
             cells = references[entry.label, case.words] if entry.label in applies else []
             known = [found[cell.digest] for cell in cells if cell.digest in found]
-            drawn = len(known)
-            if cells and drawn < len(cells):
-                known += [known[0]] * (len(cells) - drawn)
+            drawn = 1 if cells and _same(found, cells) else len(known)
+            known += [known[0]] * (len(cells) - len(known)) if known else []
             last = case is longest and entry.label in applies
             sequence = found.get(sequences[entry.label].digest) if last and plan.sequences else None
             tried = _levels(entry, own[0], noised.get(entry.label, []), found) if last else ()

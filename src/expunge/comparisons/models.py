@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.audits import answers, metrics
+from expunge.audits import metrics
+from expunge.audits.answers import log_confidences, margins
 from expunge.audits.candidates import Candidate, Outputs, outputs
 from expunge.audits.metrics import Floats
 from expunge.comparisons.case import Case
@@ -39,11 +40,11 @@ class Seen:
 
     def margins(self, kind: str) -> Floats:
         """The margin of each row (minus the squared error for numbers): higher for a row the model is surer of."""
-        return answers.margins(self.on[kind])
+        return margins(self.on[kind])
 
     def losses(self, kind: str) -> Floats:
         """The loss of each row: minus the logarithm of its label's probability, or the squared error."""
-        return -answers.log_confidences(self.on[kind])
+        return -log_confidences(self.on[kind])
 
 
 def _fixed(scores: Array, clusters: bool) -> Candidate:

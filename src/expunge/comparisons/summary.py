@@ -300,7 +300,7 @@ def _over_models(
             return float(np.mean(each))
 
         found["tow"] = Beside(tow(after), tow(before))
-    if len(after) > 1 and drawn == len(references) and drawn > 1:
+    if len(after) > 1 and drawn > 1:
         oracles = np.stack([seen.margins("forgotten") for seen in references])
         sides = [np.stack([seen.margins("forgotten") for seen in side]) for side in (after, before)]
         found["klom"] = Beside(*(float(klom(side, oracles).mean()) for side in sides))
@@ -346,8 +346,8 @@ def _flags(found: Compared, unchanged: bool) -> tuple[str, ...]:
     attack, band = found.attack, found.band
     if attack is not None and not attack.has_power:
         raised.append(verdict.NO_POWER)
-    elif attack is not None and attack.band is not None:
-        low, high = attack.band.interval
+    elif attack is not None:
+        low, high = attack.null
         if attack.auc > high + verdict.AUC_MARGIN:
             raised.append(verdict.RECOGNISED)
         elif attack.auc < low - verdict.AUC_MARGIN:
