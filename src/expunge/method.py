@@ -24,6 +24,7 @@ from expunge.schema import Array
 Record = TypeVar("Record")
 State = TypeVar("State")
 Made = TypeVar("Made", covariant=True)
+Known = TypeVar("Known", contravariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,14 @@ class Settles(Protocol[State]):
 
     def settle(self, record: State, retained: Rows) -> State:
         """The record with caches recomputed from its own release and `retained`."""
+
+
+@runtime_checkable
+class Foretells(Protocol[Known]):
+    """A method that can say what a step would touch, without taking it."""
+
+    def preview(self, record: Known, forgotten: Rows) -> Mapping[str, float]:
+        """Counts as `forget` would report them (`rows_...`: rows learned again); reads no retained row."""
 
 
 @runtime_checkable

@@ -23,15 +23,11 @@ KEYS = {
     "band": ("band", "99 % of models that never saw them"),
 }
 READING = (
-    (
-        "Every figure of two models is between a model that forgot and its twin, learned again on the rest under the same "
-        "seed; in brackets, the same for the model to which nothing was done. Areas, tug of war and KLOM are held against "
-        "models learned again under other seeds."
-    ),
-    (
-        "Seconds are processor seconds of one thread, all measured in this run. Preparation is what learning cost beyond "
-        "plain training; a method pays after so many requests."
-    ),
+    """Every figure of two models is between a model that forgot and its twin, learned again on the rest under the same
+    seed; in brackets, the same for the model to which nothing was done. Areas, tug of war and KLOM are held against
+    models learned again under other seeds.""",
+    """Seconds are processor seconds of one thread, all measured in this run. Preparation is what learning cost beyond
+    plain training; a method pays after so many requests.""",
     "A certificate is proved; all else here is measured, and an attack that fails proves nothing about the next.",
 )
 
@@ -74,7 +70,7 @@ def _introduction(shown: Sequence[Compared]) -> str:
         return "No method applies to these rows."
     one = shown[0]
     return (
-        f"Each method learned {one.seeds} times, each with its own seed, and forgot; beside it stand {one.references} "
+        f"Each method learned under {one.seeds} seed{'s' * (one.seeds > 1)} and forgot; beside it stand {one.references} "
         "models learned again with seeds of their own. Where learning draws nothing, these are one and the same."
     )
 

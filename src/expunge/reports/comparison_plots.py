@@ -61,7 +61,7 @@ def speed_and_loss(found: Sequence[Compared], name: str) -> Markup | None:
     """Times faster than learning again against quality lost on test rows, beside the model learned again."""
     series = []
     for each in found:
-        if each.costs is None or each.quality is None:
+        if each.costs is None or each.quality is None or each.quality_name != found[0].quality_name:
             continue
         _, after, again = each.quality
         lost = (again - after) * 100 if each.quality_name == "accuracy" else after - again
@@ -79,7 +79,9 @@ def speed_and_loss(found: Sequence[Compared], name: str) -> Markup | None:
         axes.axvline(1, color=FAINT, linewidth=1.2)
         axes.set_xlabel("times faster than learning again")
         accuracy = found[0].quality_name == "accuracy"
-        axes.set_ylabel("accuracy lost, points" if accuracy else f"{found[0].quality_name} added")
+        axes.set_title(
+            "accuracy lost, points" if accuracy else f"{found[0].quality_name} added", loc="left", fontsize=8.5
+        )
         finish(figure, axes, series, joined=False)
         return svg(figure, f"speed-{name}")
 
@@ -139,7 +141,7 @@ def drift(found: Sequence[Compared]) -> Markup | None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.axhline(1.0, color=BEFORE, linewidth=1.0)
         axes.set_xlabel("requests, one after another")
-        axes.set_ylabel("error, share of doing nothing")
+        axes.set_title("error, share of doing nothing", loc="left", fontsize=8.5)
         axes.yaxis.set_minor_formatter(NullFormatter())
         finish(figure, axes, series)
         return svg(figure, "drift")
@@ -162,9 +164,9 @@ def privacy_and_noise(found: Sequence[Compared]) -> Markup | None:
         noise = [level.noise_std for each in shown for level in each.levels]
         for place, (series, what) in enumerate(zip(figures, ("ε certified", shown[0].quality_name), strict=True)):
             own = [one for one in series if one.x]
-            bottom = 0.48 + (1 - place) * (tall / 2)
+            bottom = 0.45 + (1 - place) * (tall / 2)
             axes = figure.add_axes(
-                (0.52 / WIDTH, bottom / tall, (WIDTH - 0.52 - 1.45) / WIDTH, (tall / 2 - 0.62) / tall)
+                (0.52 / WIDTH, bottom / tall, (WIDTH - 0.52 - 1.45) / WIDTH, (tall / 2 - 0.78) / tall)
             )
             axes.grid(color=FAINT, linewidth=0.6)
             axes.set_axisbelow(True)
@@ -174,7 +176,7 @@ def privacy_and_noise(found: Sequence[Compared]) -> Markup | None:
             if values:
                 reach = max(max(values) - min(values), 0.01) * 0.1
                 axes.set_ylim(min(values) - reach, max(values) + reach)
-            axes.set_ylabel(what)
+            axes.set_title(what, loc="left", fontsize=8.5)
             if own:
                 finish(figure, axes, own)
         axes.set_xlabel("standard deviation of the noise")
@@ -282,7 +284,7 @@ def pays(found: Sequence[Compared], name: str) -> Markup | None:
         axes.set_ylim(min(values) / 1.5, max(2.0, max(values) * 1.5))
         axes.axhline(1.0, color=AGAIN, linewidth=1.0)
         axes.set_xlabel("requests, one after another")
-        axes.set_ylabel("cost, share of plain retraining")
+        axes.set_title("cost, share of plain retraining", loc="left", fontsize=8.5)
         thin = [Series(one.label, one.x[::6], one.y[::6], one.plain) for one in series]
         finish(figure, axes, thin)
         return svg(figure, f"pays-{name}")

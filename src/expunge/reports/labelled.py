@@ -34,10 +34,10 @@ class Series:
 
 def labelled(series: Sequence[Series], height: float = 2.9) -> tuple[Figure, Axes]:
     """A figure with room for the names; `finish` draws the series once the scales and limits are set."""
-    tall = max(height, GAP * len(series) + 0.75)
+    tall = max(height, GAP * len(series) + 0.93)
     figure = Figure(figsize=(WIDTH, tall))
     left, bottom = 0.52, 0.48
-    axes = figure.add_axes((left / WIDTH, bottom / tall, (WIDTH - left - SPACE) / WIDTH, (tall - bottom - 0.12) / tall))
+    axes = figure.add_axes((left / WIDTH, bottom / tall, (WIDTH - left - SPACE) / WIDTH, (tall - bottom - 0.3) / tall))
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
