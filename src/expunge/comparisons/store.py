@@ -39,10 +39,11 @@ class Store:
     def read(self, digest: str) -> Outcome | None:
         """The outcome of this cell, or None."""
         try:
-            with np.load(self.place(digest), allow_pickle=False) as file:
+            content = io.BytesIO(self.place(digest).read_bytes())
+            with np.load(content, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return Outcome(json.loads(str(arrays.pop(FACTS))), arrays)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
     def write(self, digest: str, outcome: Outcome) -> None:

@@ -62,7 +62,7 @@ def pilots(
     Raises:
         InputError, Refused: the method cannot learn these rows.
     """
-    found = []
+    found: list[Pilot] = []
     for size in sizes(len(rows)):
         if not found and len(rows) > SMALLEST:
             pilot(method, rows, size, forgotten, clock=clock)  # the first run also pays for what it loads

@@ -4,7 +4,7 @@
 
 held to [0, 3]: no method here gets cheaper with more rows, and none is worse than cubic in them. The law is measured,
 never taken from a list of methods; a method that runs to a tolerance, or whose step depends on k alone, shows that in
-its slope. Stated accuracy: within a factor of `FACTOR` where the extrapolation is at most `REACH` times the largest run.
+its slope. Stated accuracy: within a factor of `FACTOR` where no more than `REACH` times the largest run is foretold.
 """
 
 from __future__ import annotations

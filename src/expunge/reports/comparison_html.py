@@ -70,8 +70,9 @@ def _introduction(shown: Sequence[Compared]) -> str:
         return "No method applies to these rows."
     one = shown[0]
     return (
-        f"Each method learned under {one.seeds} seed{'s' * (one.seeds > 1)} and forgot; beside it stand {one.references} "
-        "models learned again with seeds of their own. Where learning draws nothing, these are one and the same."
+        f"Each method learned under {one.seeds} seed{'s' * (one.seeds > 1)} and forgot; beside it stand "
+        f"{one.references} models learned again with seeds of their own. Where learning draws nothing, these are "
+        "one and the same."
     )
 
 
