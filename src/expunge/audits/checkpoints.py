@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from expunge.audits import verdict
 from expunge.audits.audit import Audit, Claim, Costs
 from expunge.audits.candidates import Candidate, module_candidate, scored
-from expunge.audits.comparison import Subject, compare
+from expunge.audits.comparison import compare
+from expunge.audits.panel import Subject
 from expunge.errors import InputError
 from expunge.models import ModuleFile
 from expunge.rows import Rows
@@ -63,6 +64,7 @@ def audit_models(
         contradictions=(),
         flags=raised,
         verdict=verdict.verdict(compared, claim, (), raised, len(references)),
+        scores=compared.scores,
     )
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from expunge.audits.error_rates import epsilon_of_rates, mu_of_rates, upper_rate
 from expunge.audits.metrics import Floats
-from expunge.certificate import Certified
+from expunge.certificate import Certified, Exact
 from expunge.errors import InputError
 
 REPORTED = 0.95  # confidence of the bound that is shown
@@ -96,18 +96,27 @@ def models_needed(epsilon: float, *, delta: float, level: float = REPORTED) -> i
     return 2 * (math.floor(math.log((1 - level) / 2) / math.log1p(-u)) + 1)
 
 
-def contradiction(certificate: Certified, bound: EpsilonBound) -> str | None:
-    """The sentence that voids the certificate, or None: its epsilon or its mu is below what was proved."""
-    if bound.delta < certificate.delta:
-        raise InputError(f"The bound is at delta {bound.delta}, below the certificate's {certificate.delta}.")
+def contradiction(certificate: Certified | Exact, bound: EpsilonBound) -> str | None:
+    """The sentence that voids the certificate, or None: its epsilon or its mu is below what was proved.
+
+    `Exact` claims 0 of either, whatever delta.
+
+    Raises:
+        InputError: the bound is at a smaller delta than the certificate's, so it says nothing of it.
+    """
+    epsilon, mu, delta, claimed = 0.0, 0.0, 0.0, "and exact forgetting is claimed."
+    if isinstance(certificate, Certified):
+        epsilon, mu, delta, claimed = certificate.epsilon, certificate.mu, certificate.delta, ""
+    if bound.delta < delta:
+        raise InputError(f"The bound is at delta {bound.delta}, below the certificate's {delta}.")
     found = (
         f"{bound.models} models that forgot and {bound.references} that never saw the rows are told apart better than "
         f"the certificate allows, at confidence {bound.level:.2%}: "
     )
-    if bound.epsilon > certificate.epsilon:
-        return found + f"epsilon is at least {bound.epsilon:.3g}, and {certificate.epsilon:.3g} is claimed."
-    if bound.mu > certificate.mu:
-        return found + f"mu is at least {bound.mu:.3g}, and {certificate.mu:.3g} is claimed."
+    if bound.epsilon > epsilon:
+        return found + f"epsilon is at least {bound.epsilon:.3g}, " + (claimed or f"and {epsilon:.3g} is claimed.")
+    if bound.mu > mu:
+        return found + f"mu is at least {bound.mu:.3g}, " + (claimed or f"and {mu:.3g} is claimed.")
     return None
 
 
