@@ -91,7 +91,7 @@ def test_noise_left_out_voids_the_certificate() -> None:
 
 
 def test_noise_left_out_is_proved_by_many_models_where_no_key_is_left() -> None:
-    """Without its key the release cannot be held against the minimiser; forty models on each side tell the laws apart."""
+    """Without its key the release cannot be held against the minimiser; forty models a side tell the laws apart."""
     rows, verdicts = rows_of(60, 1), {}
     for name, method in {
         "left out": LeastSquares(epsilon=0.2, fault="no noise"),
