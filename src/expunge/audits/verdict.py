@@ -103,4 +103,6 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
     if OVERFORGOTTEN in raised:
         return f"The forgotten rows stand out as unusually unlikely: over-forgotten ({figures})."
     passed = f"The forgotten rows are no better recognised than by models that never saw them ({figures})."
+    if auc.calibration is not None:
+        passed += f" A true difference below {auc.calibration.smallest_effect:.2f} would have stayed unseen."
     return passed + (" Doing nothing passes this attack too, so it says little." if UNTOLD in raised else "")
