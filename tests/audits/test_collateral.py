@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from expunge.audits.collateral import collateral, departure, exposures, over_forgotten, subgroup_accuracy
+from expunge.audits.collateral import collateral_exposure, departure, exposures, over_forgotten, subgroup_accuracy
 from expunge.errors import InputError
 
 
@@ -32,7 +32,7 @@ def test_rows_that_rose_are_found_and_those_that_were_exposed_before_are_not_bla
     after[:15] += 9.0
     before[15:30] += 12.0
     after[15:30] += 9.0  # less than before
-    found = collateral(before, after, references)
+    found = collateral_exposure(before, after, references)
     rose = set(found.rose.rows.tolist())
     assert rose >= set(range(15))
     assert not rose & set(range(15, 30))
@@ -44,7 +44,11 @@ def test_rows_that_rose_are_found_and_those_that_were_exposed_before_are_not_bla
 
 def test_honest_models_are_rarely_flagged() -> None:
     flagged = sum(
-        bool(collateral(models(1, seed=2 * s)[0], models(1, seed=2 * s + 1)[0], models(12, seed=1000 + s)).rose.flagged)
+        bool(
+            collateral_exposure(
+                models(1, seed=2 * s)[0], models(1, seed=2 * s + 1)[0], models(12, seed=1000 + s)
+            ).rose.flagged
+        )
         for s in range(60)
     )
     assert flagged <= 3

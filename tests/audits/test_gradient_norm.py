@@ -73,5 +73,5 @@ def test_what_has_no_gradients_says_so() -> None:
         opened(toy, release, ROWS)
     elsewhere = Retrain(ScikitLearn("LogisticRegression"))
     learned = elsewhere.release(elsewhere.learn(ROWS, seed=0, noise=NoiseKey.fresh(1)))
-    with pytest.raises(InputError, match="not one model of its learner's|has no derivatives"):
+    with pytest.raises(InputError, match=r"not one model of its learner's|has no derivatives"):
         opened(elsewhere, learned, ROWS).objective()

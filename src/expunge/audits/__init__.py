@@ -7,7 +7,14 @@ from expunge.audits.answers import Answers, answers_of, ask
 from expunge.audits.audit import Apart, Attack, Audit, Claim, Costs, Exposure, Measure
 from expunge.audits.candidates import Candidate, predictor, released, scored
 from expunge.audits.checkpoints import audit_models, read_checkpoint
-from expunge.audits.collateral import Collateral, Departure, Subgroup, over_forgotten, subgroup_accuracy
+from expunge.audits.collateral import (
+    Collateral,
+    Departure,
+    Subgroup,
+    collateral_exposure,
+    over_forgotten,
+    subgroup_accuracy,
+)
 from expunge.audits.forget_sets import Chooser, ForgetSet, forget_set
 from expunge.audits.metrics import Band
 from expunge.audits.relearning import Relearning, relearn
@@ -44,6 +51,7 @@ __all__ = [
     "attacks",
     "audit_models",
     "audit_step",
+    "collateral_exposure",
     "forget_set",
     "opened",
     "over_forgotten",

@@ -111,7 +111,7 @@ def departure(own: Floats, references: Floats, direction: Direction, *, floor: f
     return Departure(exposure, rows, len(rows) / len(own), null, _flagged(len(rows) / len(own), null))
 
 
-def collateral(before: Floats, after: Floats, references: Floats, *, floor: float = FLOOR) -> Collateral:
+def collateral_exposure(before: Floats, after: Floats, references: Floats, *, floor: float = FLOOR) -> Collateral:
     """Which retained rows are more exposed after forgetting than before.
 
     Args:
