@@ -10,8 +10,8 @@ ATTACKS = (
     Mutant(
         "U-LiRA judges models that its normals were fitted to",
         "audits/attacks/u_lira.py",
-        "lira.fit(world[chosen != fold], variance=variance)",
-        "lira.fit(world, variance=variance)",
+        "lira.fit(world[chosen != fold], variance=variance, floor=floor)",
+        "lira.fit(world, variance=variance, floor=floor)",
         f"{U_LIRA}::test_targets_are_never_among_the_models_fitted_to",
     ),
     Mutant(
@@ -24,8 +24,8 @@ ATTACKS = (
     Mutant(
         "offline LiRA looks at models that learned the row",
         "audits/attacks/lira.py",
-        "fit(phi, None if inside is None else ~inside, variance=variance)",
-        "fit(phi, None, variance=variance)",
+        "fit(phi, None if inside is None else ~inside, variance=variance, floor=floor)",
+        "fit(phi, None, variance=variance, floor=floor)",
         f"{LIRA}::test_offline_uses_only_models_without_the_row",
     ),
     Mutant(

@@ -23,9 +23,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from expunge.audits.attacks.membership import clipped_margins
 from expunge.audits.metrics import LOG_FLOOR, Floats, Integers
@@ -81,6 +78,10 @@ def learned(deleted: Floats, others: Floats, judged: Floats) -> Floats:
     Raises:
         InputError: a side is empty, or widths differ.
     """
+    from sklearn.linear_model import LogisticRegression  # slow to import
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if not len(deleted) or not len(others) or not deleted.shape[1] == others.shape[1] == judged.shape[1]:
         raise InputError(
             f"Features of shapes {deleted.shape}, {others.shape} and {judged.shape}: at least one row of each fate, "
