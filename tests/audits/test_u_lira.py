@@ -66,11 +66,15 @@ def test_targets_are_never_among_the_models_fitted_to() -> None:
 
 
 def test_null_lies_at_a_coin_and_its_interval_holds_it() -> None:
-    held = 0
-    for seed in range(40):
-        found = u_lira.null(np.random.default_rng(seed).normal(size=(20, 30)), seed=seed)
+    held, areas = 0, []
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        own = generator.normal(size=(40, 10)) + generator.normal(size=(40, 1))  # rows of one model go together
+        found = u_lira.null(own, seed=seed)
         held += found.interval[0] <= 0.5 <= found.interval[1]
-    assert held >= 36
+        areas.append(found.separation.auc)
+    assert held >= 93
+    assert abs(np.mean(areas) - 0.5) < 0.02
 
 
 def test_equal_models_are_a_coin() -> None:

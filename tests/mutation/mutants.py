@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .attacks import ATTACKS
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .delta_grad import DELTA_GRAD
@@ -316,4 +317,5 @@ MUTANTS = (
     *L_FOCI,
     *FOREST,
     *SCORES,
+    *ATTACKS,
 )
