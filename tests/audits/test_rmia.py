@@ -65,6 +65,25 @@ def test_members_are_found_from_one_reference() -> None:
     assert roc.auc(scores[member], scores[~member]) > roc.auc(target[member], target[~member]) + 0.05
 
 
+def test_a_is_tuned_by_attacking_references_with_one_another() -> None:
+    """The a found is about as good on a model of its own; where training does nothing any is, and 0 is taken."""
+    generator = np.random.default_rng(5)
+    first = generator.random((3, 200)) < 0.5
+    inside = np.stack([side for mask in first for side in (mask, ~mask)])
+    hard = generator.uniform(0.1, 0.9, 200)
+    learned = np.log(np.where(inside, 0.99, hard) * generator.uniform(0.97, 1.0, (6, 200)))
+    population = np.log(generator.uniform(0.1, 0.9, (1, 150)) * generator.uniform(0.97, 1.0, (6, 150)))
+    best = rmia.tuned_a(learned, inside, population)
+    areas = {}
+    for a in (best, 0.0, 1.0):
+        score = rmia.offline(learned[0], learned[2:], population[0], population[2:], inside=inside[2:], a=a)
+        areas[a] = roc.auc(score[inside[0]], score[~inside[0]])
+    assert areas[best] >= max(areas.values()) - 0.02
+    assert rmia.tuned_a(np.zeros((4, 9)), np.resize([[True], [False]], (4, 9)), np.zeros((4, 5))) == 0.0
+    with pytest.raises(InputError, match="at least four"):
+        rmia.tuned_a(learned[:2], inside[:2], population[:2])
+
+
 def test_impossible_labels_are_finite_scores() -> None:
     target, references, target_z, references_z = some()
     target[0], references[:, 0], target_z[0] = -np.inf, -np.inf, -np.inf

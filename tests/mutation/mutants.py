@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .attacks import ATTACKS
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .delta_grad import DELTA_GRAD
@@ -13,6 +14,7 @@ from .exact_classics import EXACT_CLASSICS
 from .forest import FOREST
 from .kept_rows import KEPT_ROWS
 from .mutant import Mutant
+from .scores import SCORES
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
 
@@ -314,4 +316,6 @@ MUTANTS = (
     *DEPENDENCE,
     *L_FOCI,
     *FOREST,
+    *SCORES,
+    *ATTACKS,
 )

@@ -51,7 +51,7 @@ def log_confidences(seen: Outputs) -> Floats:
     return np.asarray(np.maximum(seen.values[np.arange(len(seen.y)), seen.y], LOG_FLOOR), dtype=np.float64)
 
 
-def answers(candidates: Iterable[Candidate], rows: Rows) -> Answers:
+def ask(candidates: Iterable[Candidate], rows: Rows) -> Answers:
     """Ask each model about the rows.
 
     Raises:
@@ -64,8 +64,8 @@ def answers(candidates: Iterable[Candidate], rows: Rows) -> Answers:
 
 
 def answers_of(method: Method[Any], learned: Iterable[Learned], rows: Rows) -> Answers:
-    """`answers` of models that `method` learned: references, shadows, or models made to forget."""
-    return answers((released(method, one.release) for one in learned), rows)
+    """`ask`, of models that `method` learned: references, shadows, or models made to forget."""
+    return ask((released(method, one.release) for one in learned), rows)
 
 
 def _minus_errors(seen: Outputs) -> Floats:

@@ -53,10 +53,13 @@ class Calibration:
 def calibrate(
     audited: Sequence[float], references: Sequence[float], alternative: Alternative = "two-sided"
 ) -> Calibration | None:
-    """Calibrate a statistic that each model has for itself; None with fewer than two references or no audited model."""
-    if not len(audited) or len(references) < 2:
-        return None
+    """Calibrate a statistic that each model has for itself; None where that says nothing.
+
+    That is with fewer than two references, no audited model, or a value that is not finite.
+    """
     values = np.asarray([*audited, *references], dtype=np.float64)
+    if not len(audited) or len(references) < 2 or not np.isfinite(values).all():
+        return None
     chosen = arrangements(len(audited), len(values))
     means = values[chosen].mean(axis=1)
     others = (values.sum() - means * len(audited)) / len(references)
@@ -70,7 +73,7 @@ def calibrate_distances(distances: Floats, audited: int, alternative: Alternativ
     both are found anew for every choice of which models are the audited ones.
     """
     count = len(distances)
-    if audited < 1 or count - audited < 2:
+    if audited < 1 or count - audited < 2 or not np.isfinite(distances).all():
         return None
     chosen = arrangements(audited, count)
     is_audited = np.zeros((len(chosen), count))

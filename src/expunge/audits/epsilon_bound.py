@@ -1,8 +1,8 @@
 """A lower bound on epsilon from models: what an attack that was really run proves about a certificate.
 
 N models that forgot and M that never saw the rows, each an independent draw of its release's law, noise and all, are
-each reduced to one number. On half of the models an event is chosen, "the number is at most c", or more than c; on the
-other half its errors are counted. With Clopper-Pearson upper limits FPR^, FNR^, each at confidence 1 - alpha / 2,
+each reduced to one number. On half of the models an event is chosen, that the number lies in an interval or outside of
+one; on the other half its errors are counted. With Clopper-Pearson upper limits FPR^, FNR^, each at 1 - alpha / 2,
 
     epsilon >= ln((1 - delta - FPR^) / FNR^),   epsilon >= ln((1 - delta - FNR^) / FPR^),
     mu >= Phi^-1(1 - FPR^) - Phi^-1(FNR^)
@@ -26,9 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.audits.error_rates import epsilon_of_rates, mu_of_rates, upper_rate
+from expunge.audits.error_rates import counts_inside, cut_points, epsilon_of_rates, mu_of_rates, upper_rate
 from expunge.audits.metrics import Floats
-from expunge.certificate import Certified
+from expunge.certificate import Certified, Exact
 from expunge.errors import InputError
 
 REPORTED = 0.95  # confidence of the bound that is shown
@@ -72,11 +72,11 @@ def lower_bound(
             raise InputError(f"One number for each model {name} is needed, at least {LEAST}; shape {side.shape} given.")
     if not (0 <= delta < 1 and 0 < level < 1):
         raise InputError(f"delta={delta} and level={level} were given; both lie between 0 and 1.")
-    cut, forgot_above = _chosen(forgot[0::2], never_saw[0::2], delta)
+    low, high, speaks_for = _chosen(forgot[0::2], never_saw[0::2], delta)
     sides = [side[1::2] for side in (forgot, never_saw)]
-    above = [int(np.sum(side > cut)) for side in sides]
+    inside = [int(np.sum((low < side) & (side <= high))) for side in sides]
     sizes = [len(side) for side in sides]
-    misses, alarms = (sizes[0] - above[0], above[1]) if forgot_above else (above[0], sizes[1] - above[1])
+    misses, alarms = (sizes[0] - inside[0], inside[1]) if speaks_for else (inside[0], sizes[1] - inside[1])
     epsilon, mu = _proved(misses, alarms, sizes, delta, level)
     most_epsilon, most_mu = largest_provable(*sizes, delta=delta, level=level)
     return EpsilonBound(epsilon, mu, delta, level, len(forgot), len(never_saw), most_epsilon, most_mu, attack)
@@ -96,18 +96,27 @@ def models_needed(epsilon: float, *, delta: float, level: float = REPORTED) -> i
     return 2 * (math.floor(math.log((1 - level) / 2) / math.log1p(-u)) + 1)
 
 
-def contradiction(certificate: Certified, bound: EpsilonBound) -> str | None:
-    """The sentence that voids the certificate, or None: its epsilon or its mu is below what was proved."""
-    if bound.delta < certificate.delta:
-        raise InputError(f"The bound is at delta {bound.delta}, below the certificate's {certificate.delta}.")
+def contradiction(certificate: Certified | Exact, bound: EpsilonBound) -> str | None:
+    """The sentence that voids the certificate, or None: its epsilon or its mu is below what was proved.
+
+    `Exact` claims 0 of either, whatever delta.
+
+    Raises:
+        InputError: the bound is at a smaller delta than the certificate's, so it says nothing of it.
+    """
+    epsilon, mu, delta, claimed = 0.0, 0.0, 0.0, "and exact forgetting is claimed."
+    if isinstance(certificate, Certified):
+        epsilon, mu, delta, claimed = certificate.epsilon, certificate.mu, certificate.delta, ""
+    if bound.delta < delta:
+        raise InputError(f"The bound is at delta {bound.delta}, below the certificate's {delta}.")
     found = (
         f"{bound.models} models that forgot and {bound.references} that never saw the rows are told apart better than "
         f"the certificate allows, at confidence {bound.level:.2%}: "
     )
-    if bound.epsilon > certificate.epsilon:
-        return found + f"epsilon is at least {bound.epsilon:.3g}, and {certificate.epsilon:.3g} is claimed."
-    if bound.mu > certificate.mu:
-        return found + f"mu is at least {bound.mu:.3g}, and {certificate.mu:.3g} is claimed."
+    if bound.epsilon > epsilon:
+        return found + f"epsilon is at least {bound.epsilon:.3g}, " + (claimed or f"and {epsilon:.3g} is claimed.")
+    if bound.mu > mu:
+        return found + f"mu is at least {bound.mu:.3g}, " + (claimed or f"and {mu:.3g} is claimed.")
     return None
 
 
@@ -131,13 +140,12 @@ def _proved(misses: int, alarms: int, sizes: list[int], delta: float, level: flo
     return float(epsilon_of_rates(fpr, fnr, delta)), float(mu_of_rates(fpr, fnr))
 
 
-def _chosen(forgot: Floats, never_saw: Floats, delta: float) -> tuple[float, bool]:
-    """The cut, and whether "above it" speaks for having forgotten: the largest epsilon of rates (k + 1/2) / (n + 1)."""
-    values = np.unique(np.concatenate([forgot, never_saw]))
-    cuts = (values[:-1] + values[1:]) / 2 if len(values) > 1 else values
-    above = [(side[:, None] > cuts).sum(axis=0) for side in (forgot, never_saw)]
-    rates = [(count + 0.5) / (len(side) + 1) for count, side in zip(above, (forgot, never_saw), strict=True)]
-    upward = epsilon_of_rates(rates[1], 1 - rates[0], delta)
-    downward = epsilon_of_rates(1 - rates[1], rates[0], delta)
-    best = int(np.maximum(upward, downward).argmax())
-    return float(cuts[best]), bool(upward[best] >= downward[best])
+def _chosen(forgot: Floats, never_saw: Floats, delta: float) -> tuple[float, float, bool]:
+    """The event (low, high], and whether it speaks for having forgotten: the largest epsilon of (k + 1/2) / (n + 1)."""
+    cuts = cut_points(forgot, never_saw)
+    middles = np.concatenate([[-np.inf], (cuts[1:-2] + cuts[2:-1]) / 2, [np.inf]])  # no judged value lies on an end
+    rates = [(counts_inside(side, middles) + 0.5) / (len(side) + 1) for side in (forgot, never_saw)]
+    inside = epsilon_of_rates(rates[1], 1 - rates[0], delta)
+    outside = epsilon_of_rates(1 - rates[1], rates[0], delta)
+    low, high = np.unravel_index(int(np.maximum(inside, outside).argmax()), inside.shape)
+    return float(middles[low]), float(middles[high]), bool(inside[low, high] >= outside[low, high])

@@ -40,6 +40,17 @@ def upper_rate(errors: Any, trials: Any, level: float) -> Floats:
     return np.where(k >= n, 1.0, betaincinv(k + 1, np.maximum(n - k, 1e-300), level))
 
 
+def cut_points(first: Floats, second: Floats) -> Floats:
+    """Ends of every event that tells the values apart: -inf, the values, inf; (c,) in order."""
+    return np.concatenate([[-np.inf], np.unique(np.concatenate([first, second])), [np.inf]])
+
+
+def counts_inside(values: Floats, cuts: Floats) -> Floats:
+    """How many values lie in (cuts[i], cuts[j]], shape (c, c); 0 where j <= i."""
+    below = np.searchsorted(np.sort(values), cuts, side="right").astype(np.float64)
+    return np.maximum(below[None, :] - below[:, None], 0.0)
+
+
 def _log_ratio(used: Floats, other: Floats, delta: float) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         top = np.maximum(1.0 - delta - used, 0.0)

@@ -27,6 +27,7 @@ import numpy as np
 from expunge import keyed
 from expunge.audits import planted, row_scores
 from expunge.audits.answers import answers_of
+from expunge.audits.metrics import Floats
 from expunge.audits.references import Progress
 from expunge.audits.shadows import train_shadows
 from expunge.errors import InputError, UnknownRows
@@ -118,7 +119,7 @@ class Chooser:
                 return self._highest(wanted, rows)
 
     def _highest(self, wanted: Wanted, rows: Rows) -> ForgetSet:
-        kinds: dict[str, tuple[Callable[[Rows], Any], str]] = {
+        kinds: dict[str, tuple[Callable[[Rows], Floats], str]] = {
             "outliers": (row_scores.outlierness, "outliers"),
             "memorised": (self._memorisation, "most memorised rows"),
             "influence": (self._influence, "rows of the highest influence"),
@@ -131,7 +132,7 @@ class Chooser:
         where = row_scores.highest(score(rows), rows.keys, count)
         return ForgetSet(rows, rows.ids[where], f"the {count} {words}")
 
-    def _memorisation(self, rows: Rows) -> Any:
+    def _memorisation(self, rows: Rows) -> Floats:
         shadows = train_shadows(
             self._asked("memorised"),
             rows,
@@ -144,10 +145,11 @@ class Chooser:
         said = answers_of(self._asked("memorised"), shadows.models, rows)
         return row_scores.memorisation(said.log_confidences, shadows.inside)
 
-    def _influence(self, rows: Rows) -> Any:
+    def _influence(self, rows: Rows) -> Floats:
         if self.test is None or not len(self.test):
             raise InputError("Influence is on the loss of test rows, and none were given: give some.")
-        return np.abs(row_scores.influence(self._asked("influence"), rows, self.test, seed=self.seed))
+        signed = row_scores.influence(self._asked("influence"), rows, self.test, seed=self.seed)
+        return np.asarray(np.abs(signed), dtype=np.float64)
 
     def _asked(self, kind: str) -> Method[Any]:
         if self.method is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -67,6 +68,8 @@ def render(
         guarantee=guarantee,
         certified=[audit.certificate for _, _, audit in audits if isinstance(audit.certificate, Certified)],
         conditions=_conditions,
+        least_p=_least_p,
+        information=_information,
         figures=[
             ("Is a forgotten row still recognised?", plots.attack_plot(rows), ("before", "after", "band"), _ATTACK),
             ("How far from retraining?", plots.distance_plot(rows), (), _DISTANCE),
@@ -125,6 +128,15 @@ def _conditions(audit: Audit) -> tuple[str, ...]:
             return audit.certificate.assumptions
         case _:
             return ()
+
+
+def _least_p(audit: Audit) -> float:
+    return min((m.calibration.least_p for m in audit.measures if m.calibration is not None), default=1.0)
+
+
+def _information(audit: Audit) -> float | None:
+    found = audit.information()
+    return found if math.isfinite(found) else None
 
 
 def _number(value: float | None) -> str:

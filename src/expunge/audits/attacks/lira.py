@@ -83,7 +83,7 @@ def fit(phi: Floats, where: Mask | None = None, *, variance: Variance = "auto", 
     return Normals(mean, np.maximum(np.sqrt(squares), floor))
 
 
-def online(target: Floats, phi: Floats, inside: Mask, *, variance: Variance = "auto") -> Floats:
+def online(target: Floats, phi: Floats, inside: Mask, *, variance: Variance = "auto", floor: float = FLOOR) -> Floats:
     """The log likelihood ratio of each row in each target, (..., rows); higher: a member.
 
     Args:
@@ -93,18 +93,20 @@ def online(target: Floats, phi: Floats, inside: Mask, *, variance: Variance = "a
     Raises:
         InputError: a row has fewer than two models on a side.
     """
-    with_row, without = fit(phi, inside, variance=variance), fit(phi, ~inside, variance=variance)
+    with_row, without = (fit(phi, side, variance=variance, floor=floor) for side in (inside, ~inside))
     return with_row.log_density(target) - without.log_density(target)
 
 
-def offline(target: Floats, phi: Floats, inside: Mask | None = None, *, variance: Variance = "auto") -> Floats:
+def offline(
+    target: Floats, phi: Floats, inside: Mask | None = None, *, variance: Variance = "auto", floor: float = FLOOR
+) -> Floats:
     """How many standard deviations surer the target is than models without the row, (..., rows).
 
     Args:
         phi: margins (models, rows) of models without the row; with `inside`, of shadow models of which those count
             that were trained without it.
     """
-    return fit(phi, None if inside is None else ~inside, variance=variance).standardised(target)
+    return fit(phi, None if inside is None else ~inside, variance=variance, floor=floor).standardised(target)
 
 
 def each_by_the_others(phi: Floats, inside: Mask, *, mode: Literal["online", "offline"] = "online") -> Floats:

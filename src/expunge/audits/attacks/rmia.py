@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from expunge.audits.attacks import roc
 from expunge.audits.attacks.lira import Mask
 from expunge.audits.metrics import LOG_FLOOR, Floats
 from expunge.errors import InputError
 
-A = 0.3  # the default of the paper's code, which tunes it on a reference model
+A = 0.3  # the default of the paper's code, which tunes it on a reference model, as `tuned_a` does
+TRIED = tuple(tenth / 10 for tenth in range(11))
 
 
 def online(
@@ -72,6 +74,30 @@ def offline(
     p_out = np.where(out, np.exp(references), 0.0).sum(axis=0) / out.sum(axis=0)
     p_x, p_z = (((1 + a) * p + (1 - a)) / 2 for p in (p_out, np.exp(references_z).mean(axis=0)))
     return _score(target, p_x, target_z, p_z, gamma)
+
+
+def tuned_a(references: Floats, inside: Mask, references_z: Floats, *, gamma: float = 1.0) -> float:
+    """The a of 0, 0.1, ..., 1 by which one reference is attacked best from the others: it costs no further model.
+
+    Each reference is the target in turn, with those that were not trained on the same half (its pair apart, which is
+    2k and 2k+1 as `train_shadows` makes them); the mean area decides, the smallest a of equals.
+
+    Args:
+        references, inside, references_z: as in `online`, at least four references.
+
+    Raises:
+        InputError: fewer than four references, or a row that no other reference was trained without.
+    """
+    if len(references) < 4:
+        raise InputError(f"{len(references)} references cannot attack one another: give at least four.")
+    areas = np.zeros(len(TRIED))
+    for k in range(len(references)):
+        rest = np.arange(len(references)) // 2 != k // 2
+        for place, a in enumerate(TRIED):
+            given = references[k], references[rest], references_z[k], references_z[rest]
+            score = offline(*given, inside=inside[rest], a=a, gamma=gamma)
+            areas[place] += roc.auc(score[inside[k]], score[~inside[k]])
+    return float(TRIED[int(np.argmax(np.round(areas, 9)))])
 
 
 def _score(target: Floats, p_x: Floats, target_z: Floats, p_z: Floats, gamma: float) -> Floats:

@@ -58,7 +58,13 @@ class ULira:
 
 
 def attack(
-    unlearned: Floats, never: Floats, *, seed: int = 0, folds: int = FOLDS, variance: lira.Variance = "auto"
+    unlearned: Floats,
+    never: Floats,
+    *,
+    seed: int = 0,
+    folds: int = FOLDS,
+    variance: lira.Variance = "auto",
+    floor: float = lira.FLOOR,
 ) -> ULira:
     """Tell models that forgot the rows from models that never saw them.
 
@@ -66,6 +72,7 @@ def attack(
         unlearned: margins (models, rows) of models that were trained with each of these rows and made to forget it.
         never: margins (models, rows) of models that never saw them; the number of models may differ.
         seed: of the choice of folds. folds: at most as many as there are models.
+        floor: the least standard deviation, in the unit of the margins: of squared errors, give a share of theirs.
 
     Raises:
         InputError: fewer than four models in a world, no row, or other rows in one world than in the other.
@@ -76,7 +83,7 @@ def attack(
     odds = [np.empty_like(unlearned, dtype=np.float64), np.empty_like(never, dtype=np.float64)]
     for fold in range(count):
         fitted = [
-            lira.fit(world[chosen != fold], variance=variance)
+            lira.fit(world[chosen != fold], variance=variance, floor=floor)
             for world, chosen in zip((unlearned, never), which, strict=True)
         ]
         for world, chosen, found in zip((unlearned, never), which, odds, strict=True):
@@ -90,25 +97,36 @@ def judged(targets: Floats, unlearned: lira.Normals, never: lira.Normals) -> Flo
 
 
 def on_targets(
-    fitted: tuple[Floats, Floats], targets: tuple[Floats, Floats], *, variance: lira.Variance = "auto"
+    fitted: tuple[Floats, Floats],
+    targets: tuple[Floats, Floats],
+    *,
+    variance: lira.Variance = "auto",
+    floor: float = lira.FLOOR,
 ) -> ULira:
     """The attack with targets of one's own: normals fitted to the first pair of worlds, judged on the second.
 
     Args:
         fitted, targets: margins (models, rows) of (unlearned, never) models; none may be in both.
     """
-    normals = [lira.fit(world, variance=variance) for world in fitted]
+    normals = [lira.fit(world, variance=variance, floor=floor) for world in fitted]
     return summary(*(judged(world, *normals) for world in targets))
 
 
-def null(never: Floats, *, seed: int = 0, folds: int = FOLDS, variance: lira.Variance = "auto") -> ULira:
+def null(
+    never: Floats,
+    *,
+    seed: int = 0,
+    folds: int = FOLDS,
+    variance: lira.Variance = "auto",
+    floor: float = lira.FLOOR,
+) -> ULira:
     """The attack on one half of never-trained models against the other: what it finds where there is nothing.
 
     Args:
         never: margins (models, rows), at least eight models; with more, every figure is steadier.
     """
     half = keyed.permutation(seed, ("u-lira", "null"), np.arange(len(never), dtype=np.uint64)) % 2 == 0
-    return attack(never[half], never[~half], seed=seed, folds=folds, variance=variance)
+    return attack(never[half], never[~half], seed=seed, folds=folds, variance=variance, floor=floor)
 
 
 def summary(unlearned: Floats, never: Floats) -> ULira:

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from expunge.audits.error_rates import epsilon_of_rates
+from expunge.audits.error_rates import counts_inside, cut_points, epsilon_of_rates
 from expunge.audits.metrics import Floats
 from expunge.audits.scores.margins import check_margins
 
@@ -78,8 +78,8 @@ def challenge_score(quality: float, retained: tuple[float, float], test: tuple[f
 
 def _judged(choose: tuple[Floats, Floats], judge: tuple[Floats, Floats]) -> float:
     """Epsilon on `judge` of the interval, and of the side that is called positive, that is best on `choose`."""
-    cuts = _cut_points(*choose)
-    rates = [_rate(_inside(side, cuts), len(side)) for side in choose]
+    cuts = cut_points(*choose)
+    rates = [_rate(counts_inside(side, cuts), len(side)) for side in choose]
     left, right = np.unravel_index(int(epsilon_of_rates(rates[1], 1 - rates[0], DELTA).argmax()), rates[0].shape)
     low, high = cuts[left], cuts[right]
     inside = [_rate(np.sum((low < side) & (side <= high)), len(side)) for side in judge]
@@ -93,24 +93,14 @@ def _rate(count: Floats | np.integer, size: int) -> Floats:
     return np.asarray((np.asarray(count, dtype=np.float64) + 0.5) / (size + 1))
 
 
-def _cut_points(first: Floats, second: Floats) -> Floats:
-    return np.concatenate([[-np.inf], np.unique(np.concatenate([first, second])), [np.inf]])
-
-
-def _inside(values: Floats, cuts: Floats) -> Floats:
-    """How many values lie in (cuts[i], cuts[j]], (c, c); 0 where j <= i."""
-    below = np.searchsorted(np.sort(values), cuts, side="right").astype(np.float64)
-    return np.maximum(below[None, :] - below[:, None], 0.0)
-
-
 def _published_events(u: Floats, r: Floats, width: float) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Shares (positive, negative) in each published event: right of a threshold, and in intervals of about `width`.
 
     Positive is the side of the larger median, for intervals the one of the smaller range. The published grid of step
     0.01 is as good as all cuts between two values.
     """
-    cuts = _cut_points(u, r)
-    inside = [_inside(side, cuts) / len(side) for side in (u, r)]
+    cuts = cut_points(u, r)
+    inside = [counts_inside(side, cuts) / len(side) for side in (u, r)]
     positive, negative = inside if np.median(u) >= np.median(r) else inside[::-1]
     singles = (positive[:, -1], negative[:, -1])
     peak, wide = inside if np.ptp(u) <= np.ptp(r) else inside[::-1]
