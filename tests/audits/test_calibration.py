@@ -83,6 +83,22 @@ def test_distances_by_hand() -> None:
     assert found.effect == pytest.approx(9 - 4 / 3)
 
 
+@pytest.mark.parametrize("audited", [1, 2])
+def test_p_value_of_distances_is_the_share_of_all_choices(generator: np.random.Generator, audited: int) -> None:
+    """Written out with loops, for distances that are not symmetric, as KL is not."""
+    for _ in range(20):
+        table = generator.exponential(size=(6, 6))
+        excess = []
+        for chosen in itertools.combinations(range(6), audited):
+            rest = [i for i in range(6) if i not in chosen]
+            between = np.mean([(table[i, j] + table[j, i]) / 2 for i in chosen for j in rest])
+            within = np.mean([table[i, j] for i in rest for j in rest if i != j])
+            excess.append(between - within)
+        found = calibrate_distances(table, audited)
+        assert found is not None
+        assert found.p_value == pytest.approx(np.mean(np.array(excess) >= excess[0] - 1e-12))
+
+
 def test_two_audited_models_far_from_references_but_near_each_other_are_found(generator: np.random.Generator) -> None:
     points = generator.normal(size=(12, 3))
     points[:2] += 6.0

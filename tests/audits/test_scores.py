@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,3 +160,10 @@ def test_mia_efficacy_counts_forgotten_rows_that_look_unseen(generator: np.rando
     assert mia_efficacy(retained, test, np.array([0.99, 0.98, 0.5, 0.4])) == 0.5
     assert mia_efficacy(retained, test, retained[:50]) < 0.1  # nothing was forgotten
     assert mia_efficacy(retained, test, test[:50]) > 0.9
+
+
+def test_the_page_on_audits_lists_every_file_of_scores() -> None:
+    root = Path(__file__).resolve().parents[2]
+    files = {path.stem for path in (root / "src/expunge/audits/scores").glob("*.py")} - {"__init__", "margins"}
+    table = (root / "docs/audits.md").read_text().partition("| score | formula |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z_]+)` \|$", table, flags=re.MULTILINE)) == files

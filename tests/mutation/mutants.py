@@ -14,6 +14,7 @@ from .exact_classics import EXACT_CLASSICS
 from .forest import FOREST
 from .kept_rows import KEPT_ROWS
 from .mutant import Mutant
+from .scores import SCORES
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
 
@@ -315,5 +316,6 @@ MUTANTS = (
     *DEPENDENCE,
     *L_FOCI,
     *FOREST,
+    *SCORES,
     *ATTACKS,
 )

@@ -15,6 +15,7 @@ from expunge.audits.calibration import Calibration
 from expunge.audits.epsilon_bound import EpsilonBound
 from expunge.audits.json_tree import from_tree, to_tree
 from expunge.audits.metrics import Band
+from expunge.audits.scores.efficiency import break_even, speed_up_after, storage_ratio
 from expunge.audits.scores.information import information_bound
 from expunge.audits.step import AuditSummary
 from expunge.certificate import Certificate
@@ -113,13 +114,16 @@ class Claim:
 class Costs:
     """Seconds, all measured in this run: forgetting, learning again from nothing (cold) and from `before` (warm).
 
-    `preparation` is what `learn` cost over plain training, where the caller measured it.
+    `preparation` is what `learn` cost over plain training, where the caller measured it; `record_bytes` what is kept in
+    order to be able to forget, beside the `release_bytes` that are served.
     """
 
     forget: float | None
     cold: float | None
     warm: float | None = None
     preparation: float | None = None
+    record_bytes: int | None = None
+    release_bytes: int | None = None
 
     @property
     def speed_up(self) -> float | None:
@@ -136,7 +140,20 @@ class Costs:
         """After how many deletions the preparation has paid off; None where it was not measured or never does."""
         if self.preparation is None or self.forget is None or self.cold is None or self.cold <= self.forget:
             return None
-        return self.preparation / (self.cold - self.forget)
+        return break_even(self.preparation, self.cold, self.forget)
+
+    @property
+    def storage(self) -> float | None:
+        """Bytes of the record over bytes of the release; 1 keeps nothing more than the model."""
+        if self.record_bytes is None or not self.release_bytes:
+            return None
+        return storage_ratio(self.record_bytes, self.release_bytes)
+
+    def speed_up_after(self, requests: int) -> float | None:
+        """Speed-up over so many requests, with the preparation charged."""
+        if self.preparation is None or self.forget is None or self.cold is None:
+            return None
+        return speed_up_after(requests, self.preparation, self.cold, self.forget)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def audit_step(
         attacks=found.attacks,
         apart=found.apart,
         claim=claim,
-        costs=Costs(step.stats.get("seconds"), retrained.seconds, warm_seconds, step.stats.get("preparation_seconds")),
+        costs=_costs(step, retrained.seconds, warm_seconds),
         exposure=found.exposure,
         contradictions=contradictions,
         flags=raised,
@@ -121,6 +121,19 @@ def _subject(step: Step, retrained: Learned, others: Sequence[Learned], again: S
         model(retrained.release),
         [model(other.release) for other in others],
         [(model(one.before.release), model(one.after.release)) for one in again],
+    )
+
+
+def _costs(step: Step, cold: float, warm: float | None) -> Costs:
+    """`stats` may hold "seconds", "preparation_seconds" and "record_bytes"."""
+    record_bytes = step.stats.get("record_bytes")
+    return Costs(
+        step.stats.get("seconds"),
+        cold,
+        warm,
+        step.stats.get("preparation_seconds"),
+        None if record_bytes is None else int(record_bytes),
+        sum(tensor.numel() * tensor.element_size() for tensor in step.after.tensors.values()),
     )
 
 

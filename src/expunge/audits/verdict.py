@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expunge.audits.audit import Attack, Claim
+from expunge.audits.calibration import LEVEL, Calibration
 from expunge.audits.comparison import Comparison
 from expunge.audits.utility import worse
 
@@ -97,7 +98,7 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
     low, high = auc.null.share
     figures += f"; 99 % of retrained models {low:.3f} to {high:.3f}"
     figures += "" if auc.before is None else f"; doing nothing {auc.before:.3f}"
-    figures += "" if auc.calibration is None else f"; p {auc.calibration.p_value:.2g}"
+    figures += "" if auc.calibration is None else _p_value(auc.calibration)
     if RECOGNISED in raised:
         return f"The forgotten rows are still recognised ({figures})."
     if OVERFORGOTTEN in raised:
@@ -106,3 +107,8 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
     if auc.calibration is not None:
         passed += f" A true difference below {auc.calibration.smallest_effect:.2f} would have stayed unseen."
     return passed + (" Doing nothing passes this attack too, so it says little." if UNTOLD in raised else "")
+
+
+def _p_value(found: Calibration) -> str:
+    least = found.p_value == found.least_p and found.least_p > LEVEL
+    return f"; p {found.p_value:.2g}" + (", the least that so few models can give" if least else "")

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from expunge import __version__
 from expunge.audits import Audit, Measure
@@ -58,6 +59,7 @@ def render(
     source = resources.files("expunge.reports").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         title=title,
+        style=style(),
         introduction=introduction,
         headings=HEADINGS,
         rows=rows,
@@ -87,6 +89,11 @@ def render(
         notes=notes,
         version=__version__,
     )
+
+
+def style() -> Markup:
+    """The style sheet that every page carries."""
+    return Markup(resources.files("expunge.reports").joinpath("style.css").read_text(encoding="utf-8"))  # noqa: S704
 
 
 _ATTACK = "An attack tells forgotten rows from rows no model ever saw. What matters is the grey band, not 0.5."
