@@ -1,8 +1,8 @@
 """Receiver operating characteristic: how well scores tell two sets of rows apart, members from others.
 
 A higher score says "member". The area (AUC) is an average over all thresholds and hides the few rows an attacker is
-sure of, so the share of members found at a false positive rate of 1 % or 0.1 % stands beside it (Carlini et al. 2022,
-section 3). A rate below 1/n of n others cannot be measured: then nothing above the highest of them counts.
+sure of, so the share of members found at a false positive rate of 1 % or 0.1 % stands beside it (Carlini et al. 2022).
+A rate below 1/n of n others cannot be measured: then only what lies above all of them counts.
 """
 
 from __future__ import annotations
