@@ -2,7 +2,7 @@
 
     python benchmarks/plan_predictions.py
 
-Routes are foretold from small runs on the digits (at most half of them) and on 20,000 made rows (at most a fiftieth), and
+Routes are foretold from small runs on the digits (up to half of them) and on 20,000 made rows (up to a fiftieth), and
 then walked on all rows; the median of three. The stated accuracy is a factor of 3 either way.
 """
 

@@ -140,9 +140,7 @@ def test_a_comparison_finds_the_same_on_a_cluster(
     plan, found = Plan(seeds=1, references=2), []
     for folder, workers in (("alone", Workers()), ("cluster", Workers(backend, 2))):
         with reached(workers):
-            measured = compare(
-                entries, [case], Plan(seeds=1, references=2), tmp_path / folder, workers, lambda *_: None
-            )
+            measured = compare(entries, [case], plan, tmp_path / folder, workers, lambda *_: None)
         found.append([[each.facts["digests"] for each in (*one.steps, *one.references)] for one in measured])
         names = {file.name for file in (tmp_path / folder / "cells").iterdir()}
         found.append([sorted(names)])
