@@ -24,6 +24,7 @@ from expunge.audits.scores.efficiency import break_even, speed_up
 from expunge.audits.scores.information import information_bound
 from expunge.audits.scores.klom import klom, klom_null
 from expunge.audits.scores.tug_of_war import tug_of_war
+from expunge.audits.utility import falls_short
 from expunge.certificate import Certificate, Certified, Exact, may_stay
 from expunge.comparisons.attacked import Attacked, attacked
 from expunge.comparisons.comparison import Measured
@@ -354,12 +355,8 @@ def _flags(found: Compared, unchanged: bool) -> tuple[str, ...]:
             raised.append(verdict.OVERFORGOTTEN)
         elif low - verdict.AUC_MARGIN <= attack.before <= high + verdict.AUC_MARGIN:
             raised.append(verdict.UNTOLD)
-    if band is not None and found.quality is not None:
-        low, high = band.interval
-        better = found.quality_name == "accuracy"
-        margin = verdict.ACCURACY_MARGIN if better else verdict.RMSE_MARGIN * band.median
-        if (found.quality[1] < low - margin) if better else (found.quality[1] > high + margin):
-            raised.append(verdict.UTILITY)
+    if band is not None and found.quality is not None and falls_short(found.quality_name, found.quality[1], band):
+        raised.append(verdict.UTILITY)
     if found.theta_share is not None and found.theta_share >= 1:
         raised.append(verdict.NOTHING)
     return tuple(raised)
