@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from expunge.rows import Rows
 
 CELLS = "cells"
+WIDTH = 80
 REPORT, FIGURES = "report.html", "comparison.json"
 
 
@@ -199,9 +201,9 @@ def _show(found: list[Compared], out: Path, *, json: bool) -> None:
         for block in compared.blocks(own):
             _print(block)
         for sentence in compared.remarks(own):
-            say(sentence)
+            say(textwrap.fill(sentence, WIDTH))
     for label, reason in compared.left_out(found):
-        say(f"Left out: {label}. {reason}")
+        say(textwrap.fill(f"Left out: {label}. {reason}", WIDTH))
 
 
 def _print(block: Block) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from expunge.method import Method
     from expunge.planning import Live, Route
     from expunge.rows import Rows
+
+
+WIDTH = 80
 
 
 class Wanted(StrEnum):
@@ -105,7 +109,7 @@ def plan(
     else:
         _show(found)
         if choice is not None:
-            say(f"Chosen: {choice.why}" if choice.route is not None else choice.why)
+            say(textwrap.fill(f"Chosen: {choice.why}" if choice.route is not None else choice.why, WIDTH))
     if choice is not None and choice.route is None:
         raise typer.Exit(1)
 
@@ -237,16 +241,17 @@ def _show(found: _Found) -> None:
         table.add_row(route.name, how, told, seconds(route.seconds), touched, prepared, lost)
     console().print(table)
     say(
-        "about: seconds of one processor, foretold. touched: rows visited, again and again counted.",
-        "prepared: learning all rows, once. loses: points against the best route, on held-out rows.",
+        "about: seconds of one processor, foretold. touched: visits of retained rows.",
+        "prepared: seconds of learning all rows, once. loses: points against the best",
+        "route, on held-out rows.",
         "",
     )
     for basis in dict.fromkeys(route.basis for route in open_ones):
         own = [f"{route.name} ({route.how})" for route in open_ones if route.basis == basis]
-        say(f"From {basis}: {', '.join(own)}.")
+        say(textwrap.fill(f"From {basis}: {', '.join(own)}.", WIDTH))
     for route in found.routes:
         if route.closed:
-            say(f"Closed: {route.name} ({route.how}). {route.closed}")
+            say(textwrap.fill(f"Closed: {route.name} ({route.how}). {route.closed}", WIDTH))
 
 
 def _split(text: str | None) -> list[str] | None:

@@ -30,6 +30,7 @@ from expunge.schema import Array, Schema
 
 NOTHING, AGAIN, ON, PRIVATE = "doing nothing", "learning again", "training on", "private model"
 WHY = "Nothing was done: the model of before is served."
+MOST = 1000.0  # epsilon that the private model may spend on many rows before it learns again
 SPARE = 1.1  # noise of the private model, over the least that epsilon takes for one row
 
 
@@ -105,4 +106,5 @@ def private_model(rows: Rows) -> DifferentialPrivacy:
     settings = {"loss": "cross_entropy" if rows.classes else "huber"}
     reach = DifferentialPrivacy(**settings).sensitivity(len(rows), outputs)  # type: ignore[arg-type]
     plain = DifferentialPrivacy()
-    return DifferentialPrivacy(noise_std=SPARE * noise_std_for(reach, plain.epsilon, plain.delta), **settings)  # type: ignore[arg-type]
+    noise_std = SPARE * noise_std_for(reach, plain.epsilon, plain.delta)
+    return DifferentialPrivacy(noise_std=noise_std, max_epsilon=MOST, **settings)  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from expunge.comparisons.models import Seen
 from expunge.comparisons.store import Outcome
 from expunge.features.pipeline import needs_target
 
+UNCERTAIN = 0.1  # of the seconds of a training: smaller differences are those of two runs of one thing
 SHOWN = 500  # forgotten rows whose single losses are shown
 
 
@@ -67,14 +68,19 @@ class Costs:
 
     @property
     def preparation(self) -> float | None:
-        """What `learn` cost beyond plain training."""
-        return None if self.plain is None else max(self.learn - self.plain, 0.0)
+        """What `learn` cost beyond plain training; less than a tenth of that is no more than seconds can tell: 0."""
+        if self.plain is None:
+            return None
+        beyond = self.learn - self.plain
+        return beyond if beyond > UNCERTAIN * self.plain else 0.0
 
     @property
     def break_even(self) -> float | None:
         """Requests after which the preparation has paid off, beside plain retraining."""
         if self.plain is None or self.preparation is None:
             return None
+        if not self.preparation and self.forget <= (1 + UNCERTAIN) * self.plain:
+            return 0.0
         return break_even(self.preparation, self.plain, self.forget)
 
 

@@ -106,7 +106,9 @@ def number(value: float | None, digits: int = 3) -> str:
         return NONE
     if math.isinf(value):
         return "∞"
-    if value == 0 or abs(value) >= 10.0**-digits:
+    if value == 0:
+        return "0"
+    if abs(value) >= 10.0**-digits:
         return f"{value:.{digits}f}"
     return f"{value:.0e}".replace("e-0", "e-")
 
@@ -202,7 +204,7 @@ _TABLES: tuple[tuple[str, dict[str, Cell]], ...] = (
         },
     ),
     (
-        "How near to learning again, same seed (in brackets: doing nothing)",
+        "How near to learning again (in brackets: doing nothing)",
         _METHOD
         | {
             "effective": _effect,

@@ -62,7 +62,7 @@ def finish(figure: Figure, axes: Axes, series: Sequence[Series], *, joined: bool
     ends = [axes.transLimits.transform(axes.transScale.transform((one.x[-1], one.y[-1]))) for one in series]
     frame = axes.get_position()
     tall, wide = frame.height * figure.get_figheight(), frame.width * figure.get_figwidth()
-    heights = spread([float(end[1]) for end in ends], GAP / tall)
+    heights = spread([float(end[1]) - 1e-6 * float(end[0]) for end in ends], GAP / tall)  # lines seldom cross
     for place, (one, end, where) in enumerate(zip(series, ends, heights, strict=True)):
         colour = COLOURS[place % len(COLOURS)]
         start = 1 + 0.06 / wide
