@@ -8,6 +8,7 @@ from planted import NoOp
 
 from expunge.audits import Audit, audit_step
 from expunge.certificate import Certified
+from expunge.errors import InputError
 from expunge.method import Method
 
 ROWS, TEST = rows_of(100, 1, mislabelled=20), rows_of(100, 9, first=10_000)
@@ -26,6 +27,11 @@ def test_repeats_enter_the_p_value_and_its_least() -> None:
     assert audit.repeats == 2
     assert audit.over_models == ()  # 3 models are too few
     assert audit.bound is None
+
+
+def test_a_negative_number_of_repeats_is_refused() -> None:
+    with pytest.raises(InputError, match="give 0 or more"):
+        audited(Overfit(width=60), repeats=-1)
 
 
 def test_klom_and_quality_stand_between_doing_nothing_and_their_null() -> None:
@@ -52,5 +58,5 @@ def test_bound_says_what_it_could_have_shown() -> None:
 
 
 def test_exact_no_op_is_disproved_by_its_models_too() -> None:
-    audit = audit_step(step_of(NoOp(Overfit(width=60)), ROWS, 20), TEST, references=40, repeats=39)
+    audit = audit_step(step_of(NoOp(Overfit(width=60)), ROWS, 20), TEST, references=34, repeats=33)
     assert any("exact forgetting is claimed" in sentence for sentence in audit.contradictions)

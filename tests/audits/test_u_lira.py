@@ -77,6 +77,19 @@ def test_null_lies_at_a_coin_and_its_interval_holds_it() -> None:
     assert abs(np.mean(areas) - 0.5) < 0.02
 
 
+def test_p_values_are_honest_and_small_where_there_is_something() -> None:
+    p = []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        worlds = generator.normal(size=(2, 8, 6)) + generator.normal(size=(2, 8, 1))
+        p.append(u_lira.p_value(*worlds, permutations=19, seed=seed))
+    assert np.mean(np.array(p) <= 0.1) <= 0.2
+    assert 0.3 < np.mean(p) < 0.65
+    generator = np.random.default_rng(0)
+    kept = generator.normal(3.0, 1, (8, 6))
+    assert u_lira.p_value(kept, generator.normal(size=(8, 6)), permutations=39) <= 2 / 40
+
+
 def test_equal_models_are_a_coin() -> None:
     same = np.ones((8, 3))
     assert u_lira.attack(same, same).accuracy == 0.5

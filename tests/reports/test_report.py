@@ -165,6 +165,7 @@ def test_page_shows_figures_over_models_and_withholds_scores_of_broken_ones() ->
     page = render([("newton", "20 rows", repeated)])
     assert "Over 5 models that forgot and 5 retrained ones: klom on retained" in page
     assert "could have proved 0 at most" in page
+    assert re.search(r"To void this certificate takes \d\d models on each side at least", page)
     broken = step_of(LeastSquares(), ROWS, 20)
     broken = replace(broken, after=replace(broken.after, tensors={"w": -broken.after.tensors["w"]}))
     page = render([("broken", "20 rows", audit_step(broken, TEST, references=4))])

@@ -19,6 +19,7 @@ from expunge.audits.forget_sets import Chooser, ForgetSet, forget_set
 from expunge.audits.metrics import Band
 from expunge.audits.relearning import Relearning, relearn
 from expunge.audits.shadows import Shadows, train_shadows
+from expunge.audits.single_rows import SingleRows, audit_single_rows
 from expunge.audits.step import AuditSummary, Step
 from expunge.audits.step_audit import audit_step
 from expunge.audits.unlearned import Unlearned, unlearn
@@ -43,6 +44,7 @@ __all__ = [
     "Opened",
     "Relearning",
     "Shadows",
+    "SingleRows",
     "Step",
     "Subgroup",
     "Unlearned",
@@ -50,6 +52,7 @@ __all__ = [
     "ask",
     "attacks",
     "audit_models",
+    "audit_single_rows",
     "audit_step",
     "collateral_exposure",
     "forget_set",

@@ -104,11 +104,12 @@ def _pairs(panel: Panel, rows: str) -> list[Measure]:
     if after.classes:
         kinds += [
             (f"equal predictions on {rows}", lambda a, b: equal_predictions(_of(a, rows), _of(b, rows)), "high"),
-            (f"kl on {rows}", lambda a, b: kl(_of(a, rows), _of(b, rows)), "low"),
+            (f"kl on {rows}", lambda a, b: kl(_of(a, rows), _of(b, rows)), "low"),  # the one that is not symmetric
         ]
     else:
         kinds.append((f"prediction gap on {rows}", lambda a, b: metrics.rmse(_of(a, rows), _of(b, rows)), "low"))
-    return [measure for name, of, nearer in kinds if (measure := panel.pair(name, of, nearer)) is not None]
+    found = [panel.pair(name, of, nearer, symmetric=not name.startswith("kl ")) for name, of, nearer in kinds]
+    return [measure for measure in found if measure is not None]
 
 
 def _attacks(panel: Panel) -> tuple[Attack, ...]:

@@ -87,7 +87,12 @@ class Panel:
         return Measure(name, of(self.before), after, again, Band.of(null), calibration)
 
     def pair(
-        self, name: str, of: Callable[[Seen, Seen], float | None], nearer: Literal["low", "high"] = "low"
+        self,
+        name: str,
+        of: Callable[[Seen, Seen], float | None],
+        nearer: Literal["low", "high"] = "low",
+        *,
+        symmetric: bool = True,
     ) -> Measure | None:
         """A figure of two models: against the references (else the retrained model), the median.
 
@@ -95,6 +100,7 @@ class Panel:
 
         Args:
             nearer: whether low or high figures say that two models are alike.
+            symmetric: whether the order of the two models means nothing.
         """
         against = self.references or ([] if self.retrained is None else [self.retrained])
 
@@ -103,7 +109,7 @@ class Panel:
             known = [value for value in values if value is not None]
             return float(np.median(known)) if known else None
 
-        table = self._table(of)
+        table = self._table(of, symmetric)
         if table is None:
             after, null = median(self.after), []
         else:
@@ -119,7 +125,7 @@ class Panel:
         again = None if self.retrained is None else median(self.retrained)
         return Measure(name, median(self.before), after, again, Band.of(null), calibration)
 
-    def _table(self, of: Callable[[Seen, Seen], float | None]) -> Floats | None:
+    def _table(self, of: Callable[[Seen, Seen], float | None], symmetric: bool) -> Floats | None:
         """The figure of every two models of the pool; None with fewer than two references or an unknown figure."""
         if len(self.references) < 2:
             return None
@@ -127,7 +133,9 @@ class Panel:
         found = np.zeros((len(pool), len(pool)))
         for i, one in enumerate(pool):
             for j, other in enumerate(pool):
-                if i != j:
+                if symmetric and j < i:
+                    found[i, j] = found[j, i]
+                elif i != j:
                     value = of(one, other)
                     if value is None:
                         return None

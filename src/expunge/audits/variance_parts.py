@@ -4,7 +4,7 @@
 
 for T trainings, U unlearnings of each, E evaluations of each (a nested random-effects model; Searle, Casella &
 McCulloch 1992, section 3.6). A paper that repeats one of the three and calls the spread an error bar leaves out the
-others: with one training, s_A is nowhere, and it is usually the largest. The standard error of the mean is
+others: with one training, s_A is nowhere. The standard error of the mean is
 
     sqrt(s_A^2 / T + s_B^2 / (T U) + s_C^2 / (T U E)).
 """

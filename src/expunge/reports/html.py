@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from expunge import __version__
 from expunge.audits import Audit, Measure
+from expunge.audits.epsilon_bound import VOIDING, models_needed
 from expunge.certificate import Certified, Exact
 from expunge.errors import InputError
 from expunge.reports import plots
@@ -70,6 +71,7 @@ def render(
         conditions=_conditions,
         least_p=_least_p,
         information=_information,
+        needed=_needed,
         figures=[
             ("Is a forgotten row still recognised?", plots.attack_plot(rows), ("before", "after", "band"), _ATTACK),
             ("How far from retraining?", plots.distance_plot(rows), (), _DISTANCE),
@@ -132,6 +134,13 @@ def _conditions(audit: Audit) -> tuple[str, ...]:
 
 def _least_p(audit: Audit) -> float:
     return min((m.calibration.least_p for m in audit.measures if m.calibration is not None), default=1.0)
+
+
+def _needed(audit: Audit) -> int | None:
+    """Models on each side without which no attack, however good, could contradict the certificate."""
+    if not isinstance(audit.certificate, Certified):
+        return None
+    return models_needed(audit.certificate.epsilon, delta=audit.certificate.delta, level=VOIDING)
 
 
 def _information(audit: Audit) -> float | None:

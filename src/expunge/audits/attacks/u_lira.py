@@ -78,6 +78,13 @@ def attack(
         InputError: fewer than four models in a world, no row, or other rows in one world than in the other.
     """
     check(unlearned, never)
+    return summary(*_odds(unlearned, never, seed, folds, variance, floor))
+
+
+def _odds(
+    unlearned: Floats, never: Floats, seed: int, folds: int, variance: lira.Variance, floor: float
+) -> tuple[Floats, Floats]:
+    """The log odds (models, rows) of every model of both worlds, by normals of the models of other folds."""
     count = min(folds, len(unlearned), len(never))
     which = [_folds(len(world), count, seed, name) for world, name in ((unlearned, "unlearned"), (never, "never"))]
     odds = [np.empty_like(unlearned, dtype=np.float64), np.empty_like(never, dtype=np.float64)]
@@ -88,7 +95,7 @@ def attack(
         ]
         for world, chosen, found in zip((unlearned, never), which, odds, strict=True):
             found[chosen == fold] = judged(world[chosen == fold], *fitted)
-    return summary(*odds)
+    return odds[0], odds[1]
 
 
 def judged(targets: Floats, unlearned: lira.Normals, never: lira.Normals) -> Floats:
@@ -127,6 +134,39 @@ def null(
     """
     half = keyed.permutation(seed, ("u-lira", "null"), np.arange(len(never), dtype=np.uint64)) % 2 == 0
     return attack(never[half], never[~half], seed=seed, folds=folds, variance=variance, floor=floor)
+
+
+def p_value(
+    unlearned: Floats,
+    never: Floats,
+    *,
+    permutations: int = 199,
+    seed: int = 0,
+    folds: int = FOLDS,
+    variance: lira.Variance = "auto",
+    floor: float = lira.FLOOR,
+) -> float:
+    """How surprising the balanced accuracy is if forgetting is like never having seen: a permutation test of models.
+
+    (1 + how often it is reached when models are dealt to the worlds at random) / (1 + permutations). Whole models are
+    dealt, so that rows of one model may go together as they like; if the two worlds have one law it is below any q with
+    probability at most q.
+
+    Args:
+        permutations: keyed by the seed; 199 give at least 0.005. The others as in `attack`.
+    """
+    check(unlearned, never)
+    pooled, first = np.concatenate([unlearned, never]), len(unlearned)
+    keys = np.arange(len(pooled), dtype=np.uint64)
+
+    def accuracy(order: NDArray[np.integer[Any]]) -> float:
+        one, other = _odds(pooled[order[:first]], pooled[order[first:]], seed, folds, variance, floor)
+        return float(np.mean((one > 0) + 0.5 * (one == 0)) + np.mean((other < 0) + 0.5 * (other == 0))) / 2
+
+    seen = accuracy(keys.astype(np.int64))
+    dealt = (keyed.permutation(seed, ("u-lira", "dealt", k), keys) for k in range(permutations))
+    reached = sum(accuracy(order) >= seen - 1e-12 for order in dealt)
+    return (1 + reached) / (1 + permutations)
 
 
 def summary(unlearned: Floats, never: Floats) -> ULira:
