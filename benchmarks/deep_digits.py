@@ -21,7 +21,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from expunge import NoiseKey, Rows
-from expunge.audits.membership import MARGIN, RESOLUTION, calibrated_auc, features
+from expunge.audits.attacks.membership import MARGIN, RESOLUTION, calibrated_auc, features
 from expunge.audits.references import retrain
 from expunge.errors import NotConverged
 from expunge.learners.sgd import Sgd

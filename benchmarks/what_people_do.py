@@ -24,7 +24,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from expunge import NoiseKey, Rows
-from expunge.audits import membership
+from expunge.audits.attacks import membership
 from expunge.learners.sgd import Sgd
 from expunge.method import Method, Release
 from expunge.methods.fine_tune import FineTune

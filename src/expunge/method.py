@@ -24,6 +24,7 @@ from expunge.schema import Array
 Record = TypeVar("Record")
 State = TypeVar("State")
 Made = TypeVar("Made", covariant=True)
+Known = TypeVar("Known", contravariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,14 @@ class Method(ABC, Generic[Record]):
         reads_tables: whether it reads raw columns itself (numbers with NaN for missing, text), so that the command
             line puts no features before it.
         needs_target: whether rows must have a target y to learn from; a clustering needs none.
+        learns_plainly: whether, without noise, `learn` releases what its field `learner` trains on all rows, and
+            nothing else: models retrained for comparison can then be shared between such methods.
     """
 
     features_may_change: ClassVar[bool] = False
     reads_tables: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
+    learns_plainly: ClassVar[bool] = False
 
     @abstractmethod
     def learn(self, rows: Rows, *, seed: int, noise: NoiseKey) -> Record:
@@ -121,6 +125,14 @@ class Settles(Protocol[State]):
 
     def settle(self, record: State, retained: Rows) -> State:
         """The record with caches recomputed from its own release and `retained`."""
+
+
+@runtime_checkable
+class Foretells(Protocol[Known]):
+    """A method that can say what a step would touch, without taking it."""
+
+    def preview(self, record: Known, forgotten: Rows) -> Mapping[str, float]:
+        """Counts as `forget` would report them (`rows_...`: rows learned again); reads no retained row."""
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from expunge.audits.reconstruction import cosine, reconstruct, standing
+from expunge.audits.attacks.reconstruction import cosine, reconstruct, standing
 from expunge.certificate import Certified
 from expunge.methods import CertifiedNewton
 from expunge.noise import NoiseKey

@@ -14,6 +14,9 @@ from sklearn.metrics import r2_score
 
 from expunge.audits import metrics
 from expunge.audits.metrics import Band
+from expunge.audits.scores import consistency
+from expunge.audits.scores.certifiability import certifiability
+from expunge.audits.scores.effectiveness import effectiveness
 
 
 def some_log_p(seed: int, n: int = 20, classes: int = 4) -> np.ndarray:
@@ -33,14 +36,14 @@ def test_loss_of_an_impossible_class_is_finite() -> None:
 def test_kl_is_its_sum_and_zero_for_equal_models() -> None:
     log_p, log_q = some_log_p(0), some_log_p(1)
     by_hand = np.mean([stats.entropy(np.exp(p), np.exp(q)) for p, q in zip(log_p, log_q, strict=True)])
-    assert metrics.kl(log_p, log_q) == pytest.approx(by_hand)
-    assert metrics.kl(log_p, log_p) == 0.0
-    assert metrics.kl(log_p, log_q) != pytest.approx(metrics.kl(log_q, log_p))
+    assert consistency.kl(log_p, log_q) == pytest.approx(by_hand)
+    assert consistency.kl(log_p, log_p) == 0.0
+    assert consistency.kl(log_p, log_q) != pytest.approx(consistency.kl(log_q, log_p))
 
 
 def test_kl_of_outvoted_classes_is_finite() -> None:
     votes = np.array([[0.0, -np.inf]])
-    assert metrics.kl(votes, votes[:, ::-1]) == pytest.approx(12 * math.log(10))
+    assert consistency.kl(votes, votes[:, ::-1]) == pytest.approx(12 * math.log(10))
 
 
 def test_regression_measures_are_their_formulas(generator: np.random.Generator) -> None:
@@ -52,21 +55,21 @@ def test_regression_measures_are_their_formulas(generator: np.random.Generator) 
 
 def test_share_of_equal_predictions_counts() -> None:
     first, second = np.log([[0.9, 0.1], [0.2, 0.8]]), np.log([[0.6, 0.4], [0.7, 0.3]])
-    assert metrics.equal_predictions(first, second) == 0.5
+    assert consistency.equal_predictions(first, second) == 0.5
 
 
 def test_certifiability_and_effectiveness_of_the_survey() -> None:
-    assert metrics.effectiveness(0.9, 0.85) == pytest.approx(0.05)
-    assert metrics.certifiability(0.9, 0.6) == pytest.approx(0.2)
-    assert metrics.certifiability(0.0, 0.0) == 0.0
+    assert effectiveness(0.9, 0.85) == pytest.approx(0.05)
+    assert certifiability(0.9, 0.6) == pytest.approx(0.2)
+    assert certifiability(0.0, 0.0) == 0.0
 
 
 def test_distance_is_euclidean_over_all_floating_tensors() -> None:
     first = {"a": torch.tensor([1.0, 2.0]), "b": torch.zeros(2, 2, dtype=torch.float64), "n": torch.tensor([1])}
     second = {"b": torch.full((2, 2), 2.0, dtype=torch.float64), "a": torch.tensor([1.0, 5.0]), "n": torch.tensor([9])}
-    assert metrics.distance(first, second) == pytest.approx(5.0)
-    assert metrics.distance(first, {"a": first["a"]}) is None
-    assert metrics.distance({}, {}) is None
+    assert consistency.weight_distance(first, second) == pytest.approx(5.0)
+    assert consistency.weight_distance(first, {"a": first["a"]}) is None
+    assert consistency.weight_distance({}, {}) is None
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=9))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from expunge.audits import membership
+from expunge.audits.attacks import membership, roc
 
 
 def test_features_are_their_formulas() -> None:
@@ -49,7 +49,7 @@ def test_every_feature_is_higher_for_a_surer_row() -> None:
 def test_area_equals_scikit_learn_with_ties(members: list[int], others: list[int]) -> None:
     scores = np.array(members + others, dtype=float)
     labels = np.array([1] * len(members) + [0] * len(others))
-    ours = membership.auc(scores[: len(members)], scores[len(members) :])
+    ours = roc.auc(scores[: len(members)], scores[len(members) :])
     assert ours == pytest.approx(roc_auc_score(labels, scores))
 
 
@@ -57,14 +57,14 @@ def test_interval_covers_the_true_area(generator: np.random.Generator) -> None:
     truth = 0.7602499389  # Phi(1 / sqrt 2)
     covered = 0
     for _ in range(400):
-        low, high = membership.auc_interval(generator.normal(1, 1, 40), generator.normal(0, 1, 120))
+        low, high = roc.auc_interval(generator.normal(1, 1, 40), generator.normal(0, 1, 120))
         covered += low <= truth <= high
     assert 365 <= covered <= 394
 
 
 def test_interval_is_never_certain() -> None:
-    assert membership.auc_interval(np.array([1.0]), np.arange(9.0)) == (0.0, 1.0)
-    low, high = membership.auc_interval(np.arange(10.0, 20.0), np.arange(9.0))
+    assert roc.auc_interval(np.array([1.0]), np.arange(9.0)) == (0.0, 1.0)
+    low, high = roc.auc_interval(np.arange(10.0, 20.0), np.arange(9.0))
     assert low < 1.0
     assert high == 1.0
 
@@ -73,7 +73,7 @@ def test_interval_equals_delong_written_out(generator: np.random.Generator) -> N
     x, y = generator.normal(0.3, 1, 9), generator.normal(0, 1, 7)
     above = np.array([[float(a > b) + 0.5 * (a == b) for b in y] for a in x])
     variance = np.var(above.mean(axis=1), ddof=1) / 9 + np.var(above.mean(axis=0), ddof=1) / 7
-    low, high = membership.auc_interval(x, y)
+    low, high = roc.auc_interval(x, y)
     assert 0 < low < high
     assert low == pytest.approx(max(0.0, above.mean() - 1.959964 * math.sqrt(variance)), abs=1e-6)
     assert high == pytest.approx(min(1.0, above.mean() + 1.959964 * math.sqrt(variance)), abs=1e-6)
@@ -81,17 +81,17 @@ def test_interval_equals_delong_written_out(generator: np.random.Generator) -> N
 
 def test_smallest_detectable_effect_is_found_with_power_of_80_per_cent(generator: np.random.Generator) -> None:
     m, n = 200, 300
-    shift = membership.smallest_detectable(m, n)
+    shift = roc.smallest_detectable(m, n)
     limit = 0.5 + 1.644854 * math.sqrt((m + n + 1) / (12 * m * n))
     distance = math.sqrt(2) * 0.178  # Phi^-1(0.5 + shift) for this shift, checked below
-    areas = [membership.auc(generator.normal(distance, 1, m), generator.normal(0, 1, n)) for _ in range(400)]
+    areas = [roc.auc(generator.normal(distance, 1, m), generator.normal(0, 1, n)) for _ in range(400)]
     assert np.mean(areas) == pytest.approx(0.5 + shift, abs=0.008)
     assert 0.72 <= np.mean(np.array(areas) > limit) <= 0.88
 
 
 def test_one_row_can_show_nothing() -> None:
-    assert membership.smallest_detectable(1, 10_000) > 0.5
-    assert membership.smallest_detectable(50, 500) < 0.12
+    assert roc.smallest_detectable(1, 10_000) > 0.5
+    assert roc.smallest_detectable(50, 500) < 0.12
 
 
 def test_rank_is_the_share_of_less_sure_references() -> None:
@@ -105,7 +105,7 @@ def test_calibration_takes_the_difficulty_of_rows_away(generator: np.random.Gene
     references = (draw(hard, 5), draw(easy, 5))
     honest, keeper = draw(hard, 1)[0], draw(hard + 2, 1)[0]
     others = draw(easy, 1)[0]
-    assert membership.auc(keeper, others) < 0.05
+    assert roc.auc(keeper, others) < 0.05
     assert 0.35 < membership.calibrated_auc(honest, others, references, 0.01) < 0.65
     assert membership.calibrated_auc(keeper, others, references, 0.01) > 0.9
 
@@ -115,7 +115,7 @@ def test_calibrated_area_leaves_the_reference_itself_out(generator: np.random.Ge
     rest = [side[[0, 2]].mean(axis=0) for side in references]
     scores = [np.round((side[1] - mean) / 0.01) for side, mean in zip(references, rest, strict=True)]
     ours = membership.calibrated_auc(references[0][1], references[1][1], references, 0.01, 1)
-    assert ours == membership.auc(scores[0], scores[1])
+    assert ours == roc.auc(scores[0], scores[1])
 
 
 def test_changes_below_the_resolution_are_ties() -> None:

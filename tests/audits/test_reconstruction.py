@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from expunge.audits.reconstruction import cosine, reconstruct, standing
+from expunge.audits.attacks.reconstruction import cosine, gradient_match, reconstruct, standing
 from expunge.errors import InputError
 from expunge.objective import LinearObjective
 from expunge.objective.minimise import minimise
@@ -141,3 +141,37 @@ def test_the_share_of_one_row_is_of_squares() -> None:
     found = reconstruct(objective, torch.zeros(4, dtype=torch.float64), after, rows, retained=2)
     assert torch.allclose(found.gradient, torch.diag(torch.tensor([9.0, 12.0], dtype=torch.float64)))
     assert found.rank_one == pytest.approx(16 / 25)
+
+
+@pytest.mark.parametrize(("loss", "outputs", "classes"), [("cross_entropy", 3, 3), ("logistic", 1, 2)])
+def test_the_label_of_the_row_is_given_away_too(loss: str, outputs: int, classes: int) -> None:
+    rows = clouds(classes=classes)
+    objective = LinearObjective(loss, 1e-3, 6, outputs)
+    before = solved(objective, rows)
+    for lost in (5, 40, 100, 251):
+        retained = rows.without([lost])
+        found = reconstruct(objective, before, solved(objective, retained), retained, retained=299)
+        assert found.label == rows.y[lost]
+
+
+def test_the_target_of_a_regressions_row_is_its_score_less_its_slope() -> None:
+    rows = clouds()
+    rows = Rows.of(rows.columns["x"], rows.columns["x"] @ np.arange(1.0, 7.0) + 0.5 * rows.y)
+    objective = LinearObjective("squared", 1e-3, 6, 1)
+    retained = rows.without([7])
+    found = reconstruct(objective, solved(objective, rows), solved(objective, retained), retained, retained=299)
+    assert found.label == pytest.approx(rows.y[7], abs=0.05)
+    without = LinearObjective("squared", 1e-3, 6, 1, intercept=False)
+    found = reconstruct(without, solved(without, rows), solved(without, retained), retained, retained=299)
+    assert found.label is None
+
+
+def test_the_row_that_left_is_picked_out_of_all_by_its_gradient() -> None:
+    rows, objective = clouds(), LinearObjective("cross_entropy", 1e-3, 6, 3)
+    before = solved(objective, rows)
+    for lost in (5, 40, 100):
+        retained = rows.without([lost])
+        found = reconstruct(objective, before, solved(objective, retained), retained, retained=299)
+        match = gradient_match(found, objective, before, rows)
+        assert int(match.argmax()) == lost
+        assert float(match.max()) > 0.999

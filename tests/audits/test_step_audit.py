@@ -147,16 +147,19 @@ def test_warm_retraining_is_timed_where_it_is_given() -> None:
 
 
 def test_json_round_trip_keeps_every_field() -> None:
-    for method in (LeastSquares(), Overfit(fault="invert"), Overfit()):
-        audit = audit_step(step_of(method, ROWS, 30), TEST, references=2)
+    for method, repeats in ((LeastSquares(), 4), (Overfit(fault="invert"), 0), (Overfit(), 0)):
+        audit = audit_step(step_of(method, ROWS, 30), TEST, references=2 + repeats, repeats=repeats)
+        assert (audit.bound is not None) == bool(repeats)
         assert Audit.from_json(audit.to_json()) == audit
 
 
 def test_json_of_something_else_is_refused() -> None:
     with pytest.raises(InputError, match="no audit"):
         Audit.from_json('{"a": 1}')
-    with pytest.raises(InputError, match="version 99"):
+    with pytest.raises(InputError, match="version 99, and version 2 is read"):
         Audit.from_json('{"version": 99}')
+    with pytest.raises(InputError, match="older: run the audit again"):
+        Audit.from_json('{"version": 1}')
 
 
 def test_summary_holds_nothing_measured_on_forgotten_rows() -> None:

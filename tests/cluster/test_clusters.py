@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from tests.learners.dying import Dying
 
+from expunge.comparisons import Case, Entry, Plan, Workers, compare
+from expunge.comparisons.clusters import reached
 from expunge.errors import InputError, WorkersLost
 from expunge.features import Numeric
 from expunge.learners.convex import Convex
@@ -28,6 +30,7 @@ from expunge.learners.featured import Featured
 from expunge.learners.learner import Learner
 from expunge.learners.scikit_learn import ScikitLearn
 from expunge.learners.sgd import Sgd
+from expunge.methods import CertifiedNewton
 from expunge.methods.sisa import Sisa
 from expunge.models import Mlp
 from expunge.noise import NoiseKey
@@ -125,3 +128,21 @@ def test_a_worker_that_dies_is_not_waited_for(cluster: Cluster) -> None:
     with cluster(), pytest.raises(WorkersLost, match="Nothing was changed"):
         asked(Sisa(Dying("dies"), 4, 1, timeout=8.0))
     assert time.monotonic() - start < 100
+
+
+def test_a_comparison_finds_the_same_on_a_cluster(
+    cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    backend = request.node.callspec.params["cluster"]
+    rows, unseen = some_rows(), Rows.of(np.random.default_rng(1).normal(size=(20, 3)), [0, 1] * 10, ids=range(100, 120))
+    case = Case.of("3 rows", rows, ["1", "2", "3"], unseen)
+    entries = [Entry("newton", CertifiedNewton()), Entry("shards", Sisa(NETWORK, 2, 2))]
+    plan, found = Plan(seeds=1, references=2), []
+    for folder, workers in (("alone", Workers()), ("cluster", Workers(backend, 2))):
+        with reached(workers):
+            measured = compare(entries, [case], plan, tmp_path / folder, workers, lambda *_: None)
+        found.append([[each.facts["digests"] for each in (*one.steps, *one.references)] for one in measured])
+        names = {file.name for file in (tmp_path / folder / "cells").iterdir()}
+        found.append([sorted(names)])
+    assert found[0] == found[2]
+    assert found[1] == found[3]

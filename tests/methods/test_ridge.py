@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.audits.reconstruction import reconstruct
+from expunge.audits.attacks.reconstruction import reconstruct
 from expunge.certificate import Exact
 from expunge.errors import DuplicateRows, InputError, MustRetrain
 from expunge.learners.convex import Convex

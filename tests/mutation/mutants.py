@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .attribution import ATTRIBUTION
+from .attacks import ATTACKS
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .delta_grad import DELTA_GRAD
@@ -14,6 +15,7 @@ from .exact_classics import EXACT_CLASSICS
 from .forest import FOREST
 from .kept_rows import KEPT_ROWS
 from .mutant import Mutant
+from .scores import SCORES
 from .second_order import SECOND_ORDER
 from .sharded import SHARDED
 
@@ -316,4 +318,6 @@ MUTANTS = (
     *L_FOCI,
     *FOREST,
     *ATTRIBUTION,
+    *SCORES,
+    *ATTACKS,
 )

@@ -384,14 +384,14 @@ MIXED_LINEAR = (
 RECONSTRUCTION = (
     Mutant(
         "the attack adds the penalty",
-        "audits/reconstruction.py",
+        "audits/attacks/reconstruction.py",
         "retained * curved - forgotten * objective.l2 * first",
         "retained * curved + forgotten * objective.l2 * first",
         "tests/audits/test_reconstruction.py::test_ridge_by_hand",
     ),
     Mutant(
         "the attack takes the curvature at one end",
-        "audits/reconstruction.py",
+        "audits/attacks/reconstruction.py",
         "objective.hvp((first + second) / 2, rows)",
         "objective.hvp(first, rows)",
         "tests/audits/test_reconstruction.py::test_curvature_half_way_is_right_to_second_order",

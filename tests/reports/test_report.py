@@ -76,6 +76,10 @@ def test_costs_pay_off_after_some_deletions() -> None:
     assert Costs(1.0, 11.0, 5.0).break_even is None
     assert Costs(11.0, 1.0, None, 30.0).break_even is None
     assert Costs(1.0, 11.0, 5.0).warm_speed_up == 5.0
+    assert Costs(1.0, 11.0, 5.0, 30.0).speed_up_after(3) == 1.0
+    assert Costs(1.0, 11.0).speed_up_after(3) is None
+    assert Costs(1.0, 11.0, record_bytes=500, release_bytes=100).storage == 5.0
+    assert Costs(1.0, 11.0, release_bytes=100).storage is None
 
 
 def test_equal_audits_give_equal_bytes(audits: list[tuple[str, str, Audit]]) -> None:
@@ -139,6 +143,34 @@ def test_failure_short_of_a_contradiction_is_a_warning() -> None:
     page = render([("ascent", "60 rows", audit)])
     assert 'class="card warn"' in page
     assert "over-forgotten" in page
+
+
+def test_page_says_how_surprising_each_figure_is_and_what_could_have_been_found(
+    audits: list[tuple[str, str, Audit]],
+) -> None:
+    audit = audit_step(step_of(Overfit(), ROWS, 20), TEST, references=9)
+    page = render([("sisa", "20 rows", audit)])
+    loss = audit.measure("loss on test")
+    assert loss is not None
+    assert loss.calibration is not None
+    assert f"<td>{loss.calibration.p_value:.2g}</td>" in page
+    assert "score: tug of war" in page
+    assert "the least that so many can give is 0.1." in page  # one of ten
+    assert "at most 0.0000 nats in common" in page
+    assert "nats" not in render([audits[5]])  # a void certificate bounds nothing
+
+
+def test_page_shows_figures_over_models_and_withholds_scores_of_broken_ones() -> None:
+    repeated = audit_step(step_of(LeastSquares(), ROWS, 20), TEST, references=5, repeats=4)
+    page = render([("newton", "20 rows", repeated)])
+    assert "Over 5 models that forgot and 5 retrained ones: klom on retained" in page
+    assert "could have proved 0 at most" in page
+    assert re.search(r"To void this certificate takes \d\d models on each side at least", page)
+    broken = step_of(LeastSquares(), ROWS, 20)
+    broken = replace(broken, after=replace(broken.after, tensors={"w": -broken.after.tensors["w"]}))
+    page = render([("broken", "20 rows", audit_step(broken, TEST, references=4))])
+    assert "No scores" in page
+    assert "score: " not in page
 
 
 def test_audit_without_attack_or_times_still_makes_a_page(audits: list[tuple[str, str, Audit]]) -> None:

@@ -6,17 +6,22 @@ A certificate is proved, an audit is measured; an audit can void a certificate a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from expunge.audits.calibration import Calibration
+from expunge.audits.epsilon_bound import EpsilonBound
 from expunge.audits.json_tree import from_tree, to_tree
 from expunge.audits.metrics import Band
+from expunge.audits.scores.efficiency import break_even, speed_up_after, storage_ratio
+from expunge.audits.scores.information import information_bound
 from expunge.audits.step import AuditSummary
 from expunge.certificate import Certificate
 from expunge.errors import InputError
 
-VERSION = 1
+VERSION = 2  # 1 had no calibration, no scores and no repeats
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Measure:
     """One figure of three models: `before` (doing nothing), `after` forgetting, `retrained` without the rows.
 
     For a measure of two models (a distance, say) the second one is each of the K references, and the figure their
-    median. `null` holds the references themselves, each against the others: what honest retraining gives.
+    median. `null` holds the references themselves, each against the others: what honest retraining gives, and
+    `calibration` how surprising `after` (and its repeats) would be as one of them.
     """
 
     name: str
@@ -32,6 +38,7 @@ class Measure:
     after: float
     retrained: float | None
     null: Band | None
+    calibration: Calibration | None = None
 
     @property
     def where(self) -> str | None:
@@ -40,6 +47,16 @@ class Measure:
             return None
         low, high = self.null.interval
         return "below" if self.after < low else "above" if self.after > high else "within"
+
+
+@dataclass(frozen=True)
+class OverModels:
+    """A figure of many models that forgot (`after`) or did not (`before`); `null` is its mean for two equal laws."""
+
+    name: str
+    before: float
+    after: float
+    null: float
 
 
 @dataclass(frozen=True)
@@ -97,13 +114,16 @@ class Claim:
 class Costs:
     """Seconds, all measured in this run: forgetting, learning again from nothing (cold) and from `before` (warm).
 
-    `preparation` is what `learn` cost over plain training, where the caller measured it.
+    `preparation` is what `learn` cost over plain training, where the caller measured it; `record_bytes` what is kept in
+    order to be able to forget, beside the `release_bytes` that are served.
     """
 
     forget: float | None
     cold: float | None
     warm: float | None = None
     preparation: float | None = None
+    record_bytes: int | None = None
+    release_bytes: int | None = None
 
     @property
     def speed_up(self) -> float | None:
@@ -120,7 +140,20 @@ class Costs:
         """After how many deletions the preparation has paid off; None where it was not measured or never does."""
         if self.preparation is None or self.forget is None or self.cold is None or self.cold <= self.forget:
             return None
-        return self.preparation / (self.cold - self.forget)
+        return break_even(self.preparation, self.cold, self.forget)
+
+    @property
+    def storage(self) -> float | None:
+        """Bytes of the record over bytes of the release; 1 keeps nothing more than the model."""
+        if self.record_bytes is None or not self.release_bytes:
+            return None
+        return storage_ratio(self.record_bytes, self.release_bytes)
+
+    def speed_up_after(self, requests: int) -> float | None:
+        """Speed-up over so many requests, with the preparation charged."""
+        if self.preparation is None or self.forget is None or self.cold is None:
+            return None
+        return speed_up_after(requests, self.preparation, self.cold, self.forget)
 
 
 @dataclass(frozen=True)
@@ -145,6 +178,8 @@ class Audit:
         subject: what was audited, in words. certificate: what was claimed; None for two bare checkpoints.
         retained, forgotten, test: how many rows; test 0 where none were given.
         references: how many models were retrained with independent seeds.
+        scores: of the literature; empty where the model is broken. repeats: how many more models were made to forget,
+            with seeds of their own. over_models: figures of them all. bound: what they prove about epsilon.
     """
 
     subject: str
@@ -162,11 +197,23 @@ class Audit:
     contradictions: tuple[str, ...]
     flags: tuple[str, ...]
     verdict: str
+    scores: tuple[Measure, ...] = ()
+    repeats: int = 0
+    over_models: tuple[OverModels, ...] = ()
+    bound: EpsilonBound | None = None
     version: int = VERSION
 
     def measure(self, name: str) -> Measure | None:
-        """The measure of this name ("accuracy on test", ...), or None."""
-        return next((measure for measure in self.measures if measure.name == name), None)
+        """The measure or score of this name ("accuracy on test", "tug of war", ...), or None."""
+        return next((measure for measure in (*self.measures, *self.scores) if measure.name == name), None)
+
+    def information(self, entropy: float = math.inf) -> float:
+        """What forgotten rows and release can have in common at most, in nats, by the certificate; infinite if void.
+
+        Args:
+            entropy: of the forgotten rows in nats, where it is known (at most ln k for one of k possibilities).
+        """
+        return entropy if self.contradictions else information_bound(self.certificate, entropy)
 
     def attack(self, feature: str = "") -> Attack | None:
         """The attack by this feature; without a name the one that verdicts rest on."""
@@ -209,7 +256,8 @@ class Audit:
         except (ValueError, TypeError, KeyError) as error:
             raise InputError("This is no audit in JSON: expunge audit --json writes one.") from error
         if version != VERSION:
-            raise InputError(f"The audit is of version {version}; this expunge reads version {VERSION}.")
+            what = "it is older: run the audit again" if version in range(1, VERSION) else "it is not of this expunge"
+            raise InputError(f"The audit is of version {version}, and version {VERSION} is read; {what}.")
         audit = from_tree(cls, tree)
         assert isinstance(audit, cls)
         return audit

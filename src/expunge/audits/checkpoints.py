@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from expunge.audits import verdict
 from expunge.audits.audit import Audit, Claim, Costs
 from expunge.audits.candidates import Candidate, module_candidate, scored
-from expunge.audits.comparison import Subject, compare
+from expunge.audits.comparison import compare
+from expunge.audits.panel import Subject
 from expunge.errors import InputError
 from expunge.models import ModuleFile
 from expunge.rows import Rows
@@ -33,6 +34,7 @@ def audit_models(
     forgotten: Rows,
     test: Rows | None = None,
     references: Sequence[Candidate] = (),
+    repeats: Sequence[tuple[Candidate, Candidate]] = (),
     name: str = "two checkpoints",
 ) -> Audit:
     """Audit the model `after`, of which it is said that it forgot rows that `before` was trained on.
@@ -40,9 +42,10 @@ def audit_models(
     Args:
         references: models trained by the same procedure without the forgotten rows; the null band needs two. Without
             any there is no band, and the figures say little.
+        repeats: more models (before, after), trained and made to forget the same rows under seeds of their own.
     """
     first = references[0] if references else None
-    compared = compare(Subject(before, after, first, references), retained, forgotten, test)
+    compared = compare(Subject(before, after, first, references, repeats), retained, forgotten, test)
     same = bool(before.tensors) and before.tensors.keys() == after.tensors.keys()
     same = same and all(torch.equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
     raised = verdict.flags(compared, same)
@@ -63,6 +66,9 @@ def audit_models(
         contradictions=(),
         flags=raised,
         verdict=verdict.verdict(compared, claim, (), raised, len(references)),
+        scores=compared.scores,
+        repeats=len(repeats),
+        over_models=compared.over_models,
     )
 
 

@@ -1,6 +1,8 @@
 """A certificate held against the facts. What contradicts it voids it; what cannot be checked is said to be unchecked.
 
 - `Exact`: learning again on the retained rows, same seed, must give the same bytes.
+- Either, where enough models were made to forget the same rows: a lower bound on epsilon from telling them apart from
+  models that never saw the rows must not exceed the claim.
 - `Certified` by a `Checkable` method, while the noise key still exists: the noiseless centre of the release must lie
   within half the certificate's distance of the minimiser on the retained rows, solved to 1e-12; so must the centre of a
   model learned again; and noise of the stated size must really be in the release.
@@ -18,9 +20,12 @@ from scipy.special import gammainccinv, gammaincinv
 
 from expunge import record
 from expunge.audits.audit import Apart, Claim
+from expunge.audits.epsilon_bound import REPORTED, VOIDING, EpsilonBound, contradiction
+from expunge.audits.over_models import bound
+from expunge.audits.panel import Panel
 from expunge.audits.references import Learned, learn
 from expunge.audits.step import Step
-from expunge.certificate import Certified, Exact, Uncertified, may_stay
+from expunge.certificate import Certificate, Certified, Exact, Uncertified, may_stay
 from expunge.errors import InputError, NotConverged, Refused
 from expunge.features import offers
 from expunge.method import Checkable, Method, Release
@@ -50,6 +55,22 @@ def check(step: Step, retrained: Learned, key: NoiseKey) -> Finding:
             return _certified(step, step.certificate, retrained, key, unchanged(step))
         case Uncertified(why):
             return Finding(Claim(None, f"Nothing is claimed: {why}"))
+
+
+def prove(panel: Panel, certificate: Certificate) -> tuple[EpsilonBound | None, tuple[str, ...], bool]:
+    """What the models prove about epsilon: the bound at 95 %, contradictions, whether the bound exceeds the claim.
+
+    One certificate in twenty that is exactly true would be exceeded at 95 %; to void one takes 99.99 %.
+    """
+    if isinstance(certificate, Uncertified):
+        return bound(panel, delta=0.0, level=REPORTED), (), False
+    delta = certificate.delta if isinstance(certificate, Certified) else 0.0
+    shown = bound(panel, delta=delta, level=REPORTED)
+    sure = bound(panel, delta=delta, level=VOIDING)
+    if shown is None or sure is None:
+        return None, (), False
+    sentence = contradiction(certificate, sure)
+    return shown, () if sentence is None else (sentence,), contradiction(certificate, shown) is not None
 
 
 def unchanged(step: Step) -> bool:

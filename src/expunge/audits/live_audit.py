@@ -15,11 +15,13 @@ import numpy as np
 
 from expunge.audits import metrics
 from expunge.audits.audit import Audit, Claim, Costs, Measure
+from expunge.audits.calibration import Alternative, calibrate, calibrate_distances
 from expunge.audits.candidates import Candidate, Outputs, outputs, released
 from expunge.audits.comparison import Comparison
 from expunge.audits.metrics import Band
 from expunge.audits.references import Progress, retrain
-from expunge.audits.verdict import UTILITY, flags
+from expunge.audits.scores.consistency import equal_predictions, kl, weight_distance
+from expunge.audits.verdict import BROKEN, UTILITY, flags
 from expunge.certificate import Certificate
 from expunge.method import Method, Release
 from expunge.rows import Rows
@@ -62,8 +64,9 @@ def audit_live(
     raised = flags(Comparison(tuple(measures), (), (), None), unchanged=False)
     contradictions = (claim.how,) if claim.confirmed is False else ()
     sentences = [f"VOID: {claim.how}" if contradictions else claim.how]
-    if UTILITY in raised:
-        sentences.append("On test rows it is worse than any honest retraining explains.")
+    if BROKEN in raised:
+        where = "test" if UTILITY in raised else "retained"
+        sentences.append(f"On {where} rows it is worse than any honest retraining explains.")
     sentences.append("No forgotten row is left to attack with; each step is audited by `work --audit`.")
     return Audit(
         subject=f"{type(method).__name__}, live",
@@ -96,29 +99,34 @@ def _quality(name: str, seen: Sequence[Outputs]) -> list[Measure]:
     found = []
     for kind, of in kinds.items():
         own, *others = (of(one.values, one.y) for one in seen)
-        found.append(Measure(f"{kind} on {name}", None, own, _median(others), Band.of(others)))
+        band = Band.of(others)
+        found.append(Measure(f"{kind} on {name}", None, own, _median(others), band, calibrate([own], others)))
     return found
 
 
 def _pairs(name: str, models: Sequence[Candidate], seen: Sequence[Outputs]) -> list[Measure]:
     """How far the live model lies from the references; the band is each of them against the others."""
-    between = range(1, len(models))
+    everyone = range(len(models))
 
-    def measure(what: str, of: Callable[[int, int], float | None]) -> list[Measure]:
-        own = [value for k in between if (value := of(0, k)) is not None]
-        null = [[value for j in between if j != k and (value := of(k, j)) is not None] for k in between]
-        medians = [middle for values in null if (middle := _median(values)) is not None]
-        middle = _median(own)
-        return [] if middle is None else [Measure(what, None, middle, None, Band.of(medians))]
+    def measure(what: str, of: Callable[[int, int], float | None], further: Alternative = "greater") -> list[Measure]:
+        values = [[0.0 if i == j else of(i, j) for j in everyone] for i in everyone]
+        if len(models) < 2 or any(value is None for row in values for value in row):
+            return []
+        table = np.asarray(values, dtype=np.float64)
+        medians = [float(np.median(np.delete(row, (0, k)))) for k, row in enumerate(table) if k and len(models) > 2]
+        calibration = calibrate_distances(table, 1, further)
+        return [Measure(what, None, float(np.median(table[0, 1:])), None, Band.of(medians), calibration)]
 
     clusters = [each.clusters for each in seen if each.clusters is not None]
     if clusters:  # models under other seeds number the same clusters otherwise
-        found = measure(f"equal clusters on {name}", lambda i, j: metrics.adjusted_rand(clusters[i], clusters[j]))
+        found = measure(
+            f"equal clusters on {name}", lambda i, j: metrics.adjusted_rand(clusters[i], clusters[j]), "less"
+        )
     else:
-        found = measure("weight distance", lambda i, j: metrics.distance(models[i].tensors, models[j].tensors))
+        found = measure("weight distance", lambda i, j: weight_distance(models[i].tensors, models[j].tensors))
     if seen[0].classes:
-        agree, apart = metrics.equal_predictions, metrics.kl
-        found += measure(f"equal predictions on {name}", lambda i, j: agree(seen[i].values, seen[j].values))
+        agree, apart = equal_predictions, kl
+        found += measure(f"equal predictions on {name}", lambda i, j: agree(seen[i].values, seen[j].values), "less")
         return found + measure(f"kl on {name}", lambda i, j: apart(seen[i].values, seen[j].values))
     return found + measure(f"prediction gap on {name}", lambda i, j: metrics.rmse(seen[i].values, seen[j].values))
 

@@ -1,4 +1,4 @@
-"""The measures themselves, as pure functions of arrays: how good a model is, and how far two models are apart.
+"""How good one model is, as pure functions of arrays, and what K retrained models gave: a `Band`.
 
 Notation of Mercuri et al. 2022, section 2: theta^U unlearned, theta^* retrained on the retained rows with
 the same procedure, M a measure of performance on test rows, M_u the same on the forgotten ones. Every function takes
@@ -8,14 +8,13 @@ float64 arrays; a classification's outputs are log-probabilities (n, classes).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-from torch import Tensor
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer[Any]]
@@ -82,11 +81,6 @@ def r2(values: Floats, y: Floats) -> float:
     return 1.0 - float(np.sum((values - y) ** 2)) / total if total > 0 else 0.0
 
 
-def equal_predictions(first: Floats, second: Floats) -> float:
-    """Consistency_y: share of rows on which two classifiers say the same."""
-    return float(np.mean(first.argmax(axis=1) == second.argmax(axis=1)))
-
-
 def adjusted_rand(first: Integers, second: Integers) -> float:
     """How far two clusterings of the same rows agree, whatever they call their clusters: 1 if wholly, 0 by chance.
 
@@ -100,32 +94,3 @@ def adjusted_rand(first: Integers, second: Integers) -> float:
     expected = one * other / pairs if pairs else 0.0
     most = (one + other) / 2
     return (both - expected) / (most - expected) if most > expected else 1.0
-
-
-def kl(log_p: Floats, log_q: Floats) -> float:
-    """Consistency_KL: E_x KL(p(x) || q(x)) in nats, both floored at 1e-12; p unlearned, q retrained."""
-    floored_p, floored_q = np.maximum(log_p, LOG_FLOOR), np.maximum(log_q, LOG_FLOOR)
-    return float(np.mean(np.sum(np.exp(log_p) * (floored_p - floored_q), axis=1)))
-
-
-def effectiveness(first: float, second: float) -> float:
-    """|M^U - M^*|: how far apart two performances on test rows are; 0 is best."""
-    return abs(first - second)
-
-
-def certifiability(first: float, second: float) -> float:
-    """|M_u^U - M_u^*| / (|M_u^U| + |M_u^*|) on the forgotten rows; 0 when both are 0."""
-    scale = abs(first) + abs(second)
-    return abs(first - second) / scale if scale > 0 else 0.0
-
-
-def distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float | None:
-    """Consistency_theta: the Euclidean distance of two releases over their floating-point tensors.
-
-    None where the names or shapes differ (a release that holds rows, say): then weights are not comparable.
-    """
-    left, right = ({name: t for name, t in side.items() if t.is_floating_point()} for side in (first, second))
-    if not left or {n: t.shape for n, t in left.items()} != {n: t.shape for n, t in right.items()}:
-        return None
-    squares = [float((left[name].double() - right[name].double()).square().sum()) for name in sorted(left)]
-    return math.sqrt(math.fsum(squares))

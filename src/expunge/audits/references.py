@@ -2,41 +2,28 @@
 
 They are what an audit compares with, so they are worth keeping: with `scratch` each is stored under a digest of the
 method, the retained rows' content, the seed and the release number, and is read back when the same one is asked for.
-A reference remembers every retained row. The folder must be the vault's own and be emptied by the next purge.
+`learn_each` trains any set of models in that way, each on rows of its own: shadow models too.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import joblib
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
-from expunge import keyed, record
-from expunge.errors import Corrupt, InputError
-from expunge.method import Method, Release
+from expunge import keyed
+from expunge.audits import stored_releases
+from expunge.audits.stored_releases import Learned as Learned
+from expunge.errors import InputError
+from expunge.method import Method
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
-from expunge.schema import Array
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-
-
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """A model learned for an audit: its release, and the seconds it took."""
-
-    release: Release
-    seconds: float
 
 
 def learn(method: Method[Any], rows: Rows, seed: int, noise: NoiseKey) -> Learned:
@@ -70,28 +57,67 @@ def retrain(
     """
     if count < 0:
         raise InputError(f"{count} references were asked for; give 0 or more (5 is quick, 20 is the protocol).")
-    seeds = [keyed.subseed(seed, "audit reference", k) for k in range(count)]
-    content = _content(method, retained, number) if scratch is not None and count else None
-    places = [None if content is None or scratch is None else _place(scratch, content, s) for s in seeds]
-    found = {k: learned for k, place in enumerate(places) if place is not None and (learned := _read(place))}
-    missing = [k for k in range(count) if k not in found]
+    tasks = [(retained, keyed.subseed(seed, "audit reference", k)) for k in range(count)]
+    return learn_each(
+        method, tasks, "retraining references", number=number, scratch=scratch, jobs=jobs, progress=progress
+    )
+
+
+def learn_each(
+    method: Method[Any],
+    tasks: Sequence[tuple[Rows, int]],
+    what: str,
+    *,
+    number: int = 1,
+    scratch: Path | None = None,
+    jobs: int | None = 1,
+    progress: Progress | None = None,
+) -> list[Learned]:
+    """A model of each task's rows under its seed, with fresh noise; the other arguments as in `retrain`.
+
+    Args:
+        what: that `progress` is called with.
+    """
+    known: dict[int, str | None] = {}
+
+    def content(rows: Rows) -> str | None:
+        if id(rows) not in known:
+            known[id(rows)] = stored_releases.content(method, rows, number)
+        return known[id(rows)]
+
+    def place(rows: Rows, seed: int) -> Path | None:
+        if scratch is None or (decided := content(rows)) is None:
+            return None
+        return stored_releases.place(scratch, "references", decided, seed)
+
+    places = [place(rows, seed) for rows, seed in tasks]
+    found = {k: learned for k, at in enumerate(places) if at is not None and (learned := stored_releases.read(at))}
+    missing, count = [k for k in range(len(tasks)) if k not in found], len(tasks)
     tell = progress or (lambda _what, _done, _of: None)
-    tell("retraining references", len(found), count)
+    tell(what, len(found), count)
     if jobs == 1 or len(missing) < 2:
         for done, k in enumerate(missing, start=len(found) + 1):
-            found[k] = _reference(method, retained, seeds[k], number, places[k])
-            tell("retraining references", done, count)
+            found[k] = _learned(method, *tasks[k], number, places[k])
+            tell(what, done, count)
     else:
-        # Rows read from a vault hold an open database; workers get them in memory, and never through a file outside it.
-        held = Rows.from_table(retained.table(), retained.schema.classes)
-        folder = {"temp_folder": str(scratch)} if scratch is not None else {"max_nbytes": None}
-        work = (joblib.delayed(_reference)(method, held, seeds[k], number, places[k]) for k in missing)
-        found |= dict(zip(missing, joblib.Parallel(n_jobs=jobs, **folder)(work), strict=True))
-        tell("retraining references", count, count)
+        work = (joblib.delayed(_learned)(method, held(tasks[k][0]), tasks[k][1], number, places[k]) for k in missing)
+        found |= dict(zip(missing, in_parallel(work, jobs, scratch), strict=True))
+        tell(what, count, count)
     return [found[k] for k in range(count)]
 
 
-def _reference(method: Method[Any], rows: Rows, seed: int, number: int, place: Path | None) -> Learned:
+def held(rows: Rows) -> Rows:
+    """The rows in memory: those read from a vault hold an open database, which no worker may get."""
+    return Rows.from_table(rows.table(), rows.schema.classes)
+
+
+def in_parallel(work: Any, jobs: int | None, scratch: Path | None) -> list[Any]:
+    """Results of joblib's delayed calls; nothing of a row lies outside `scratch`, nor in a file without it."""
+    folder: dict[str, Any] = {"temp_folder": str(scratch)} if scratch is not None else {"max_nbytes": None}
+    return list(joblib.Parallel(n_jobs=jobs, **folder)(work))
+
+
+def _learned(method: Method[Any], rows: Rows, seed: int, number: int, place: Path | None) -> Learned:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,59 +125,5 @@ def _reference(method: Method[Any], rows: Rows, seed: int, number: int, place: P
     finally:
         torch.set_num_threads(threads)
     if place is not None:
-        _write(place, learned)
+        stored_releases.write(place, learned)
     return learned
-
-
-def _content(method: Method[Any], rows: Rows, number: int) -> str | None:
-    """A digest of all that decides a reference but its seed; None where the method cannot be written down."""
-    try:
-        method_digest = record.digest(method)
-    except TypeError:
-        return None
-    hashed = hashlib.sha256(f"{method_digest}:{number}:{rows.schema}".encode())
-    for table in rows.tables():
-        hashed.update(table.keys.tobytes() + table.owners.tobytes())
-        for name in sorted(table.columns):
-            hashed.update(_bytes(table.columns[name]))
-        if table.y is not None:
-            hashed.update(_bytes(table.y))
-    return hashed.hexdigest()
-
-
-def _bytes(array: Array) -> bytes:
-    if array.dtype.kind != "T":
-        return array.tobytes()
-    encoded = [str(value).encode() for value in array.ravel()]
-    return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
-
-
-def _place(scratch: Path, content: str, seed: int) -> Path:
-    return scratch / "references" / hashlib.sha256(f"{content}:{seed}".encode()).hexdigest()
-
-
-def _write(place: Path, learned: Learned) -> None:
-    """Both files, the JSON last: it carries the digest, so that half a reference is never read."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in learned.release.tensors.items()}
-    note = {
-        "settings": record.encode(learned.release.settings)[0],
-        "seconds": learned.seconds,
-        "digest": record.digest(learned.release),
-    }
-    for suffix, content in ((".safetensors", safetensors.torch.save(tensors)), (".json", json.dumps(note).encode())):
-        temporary = place.with_name(f"{place.name}{suffix}.{os.getpid()}.tmp")
-        temporary.write_bytes(content)
-        temporary.replace(place.with_name(f"{place.name}{suffix}"))
-
-
-def _read(place: Path) -> Learned | None:
-    """The stored reference; None where there is none, or its bytes do not match their digest."""
-    try:
-        note = json.loads(place.with_name(f"{place.name}.json").read_bytes())
-        tensors = safetensors.torch.load(place.with_name(f"{place.name}.safetensors").read_bytes())
-        release = Release(tensors, record.decode(note["settings"], {}))
-        whole = record.digest(release) == note["digest"]
-        return Learned(release, float(note["seconds"])) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, Corrupt, SafetensorError):
-        return None

@@ -29,7 +29,8 @@ class Step:
         retained, forgotten: all rows of `before`, split in two.
         noise: the key of the release `after` while the step is under way, else None: without it a certificate cannot
             be held against a reference solved far beyond its tolerance.
-        stats: of the forgetting; "seconds" is what it took.
+        stats: of the forgetting; "seconds" is what it took. A caller who measured them adds "preparation_seconds" (of
+            learning, over plain training) and "record_bytes".
     """
 
     method: Method[Any]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expunge.audits import verdict
 from expunge.audits.audit import Audit, Costs
-from expunge.audits.candidates import released
-from expunge.audits.claims import check, unchanged
-from expunge.audits.comparison import Comparison, Subject, compare
+from expunge.audits.candidates import Candidate, released
+from expunge.audits.claims import check, prove, unchanged
+from expunge.audits.comparison import compared
+from expunge.audits.panel import Subject, panel_of
 from expunge.audits.references import Progress, learn, retrain
 from expunge.audits.step import Step
+from expunge.audits.stored_releases import Learned
+from expunge.audits.unlearned import Unlearned, unlearn
 from expunge.certificate import Exact
 from expunge.features import Pipeline
-from expunge.method import Method
+from expunge.method import Method, Release
 from expunge.noise import NoiseKey
 from expunge.rows import Rows
 
@@ -26,6 +30,7 @@ def audit_step(
     test: Rows | None,
     *,
     references: int = 5,
+    repeats: int = 0,
     scratch: Path | None = None,
     jobs: int | None = 1,
     progress: Progress | None = None,
@@ -36,6 +41,8 @@ def audit_step(
     Args:
         test: rows the models never saw; without them there is no attack and no accuracy on test.
         references: how many models to retrain with independent seeds (the band needs 2; the protocol asks for 20).
+        repeats: how many more models to learn from all rows and to make forget these, with seeds and noise of their
+            own. The audited release is one draw; its law (KLOM, a lower bound on epsilon) takes several.
         scratch: a folder in which references are kept; it must be purged as the vault is. None keeps none.
         jobs: processes at a time; None leaves it to `joblib.parallel_config`.
         progress: called with (what, done, of how many).
@@ -59,16 +66,28 @@ def audit_step(
         jobs=jobs,
         progress=progress,
     )
+    again = unlearn(
+        step.method,
+        step.retained.and_rows(step.forgotten),
+        step.forgotten.ids,
+        seed=step.seed,
+        count=repeats,
+        scratch=scratch,
+        jobs=jobs,
+        progress=progress if repeats else None,
+    )
     tell("checking the certificate", 0, 1)
     finding = check(step, retrained, key)
     tell("checking the certificate", 1, 1)
     tell("comparing", 0, 1)
-    models = [released(step.method, release) for release in (step.before, step.after, retrained.release)]
-    subject = Subject(models[0], models[1], models[2], [released(step.method, other.release) for other in others])
-    compared = compare(subject, step.retained, step.forgotten, test)
+    panel = panel_of(_subject(step, retrained, others, again), step.retained, step.forgotten, test)
+    found = compared(panel)
+    proved, disproofs, exceeded = prove(panel, step.certificate)
     tell("comparing", 1, 1)
-    compared = Comparison(compared.measures, compared.attacks, (*finding.apart, *compared.apart), compared.exposure)
-    raised = verdict.flags(compared, unchanged(step))
+    found = replace(found, apart=(*finding.apart, *found.apart))
+    contradictions = (*finding.contradictions, *disproofs)
+    claim = replace(finding.claim, confirmed=False) if disproofs else finding.claim
+    raised = verdict.flags(found, unchanged(step)) + ((verdict.EXCEEDED,) if exceeded else ())
     return Audit(
         subject=_named(step.method),
         certificate=step.certificate,
@@ -76,15 +95,45 @@ def audit_step(
         forgotten=len(step.forgotten),
         test=0 if test is None else len(test),
         references=references,
-        measures=compared.measures,
-        attacks=compared.attacks,
-        apart=compared.apart,
-        claim=finding.claim,
-        costs=Costs(step.stats.get("seconds"), retrained.seconds, warm_seconds, step.stats.get("preparation_seconds")),
-        exposure=compared.exposure,
-        contradictions=finding.contradictions,
+        measures=found.measures,
+        attacks=found.attacks,
+        apart=found.apart,
+        claim=claim,
+        costs=_costs(step, retrained.seconds, warm_seconds),
+        exposure=found.exposure,
+        contradictions=contradictions,
         flags=raised,
-        verdict=verdict.verdict(compared, finding.claim, finding.contradictions, raised, references),
+        verdict=verdict.verdict(found, claim, contradictions, raised, references),
+        scores=found.scores,
+        repeats=repeats,
+        over_models=found.over_models,
+        bound=proved,
+    )
+
+
+def _subject(step: Step, retrained: Learned, others: Sequence[Learned], again: Sequence[Unlearned]) -> Subject:
+    def model(release: Release) -> Candidate:
+        return released(step.method, release)
+
+    return Subject(
+        model(step.before),
+        model(step.after),
+        model(retrained.release),
+        [model(other.release) for other in others],
+        [(model(one.before.release), model(one.after.release)) for one in again],
+    )
+
+
+def _costs(step: Step, cold: float, warm: float | None) -> Costs:
+    """`stats` may hold "seconds", "preparation_seconds" and "record_bytes"."""
+    record_bytes = step.stats.get("record_bytes")
+    return Costs(
+        step.stats.get("seconds"),
+        cold,
+        warm,
+        step.stats.get("preparation_seconds"),
+        None if record_bytes is None else int(record_bytes),
+        sum(tensor.numel() * tensor.element_size() for tensor in step.after.tensors.values()),
     )
 
 

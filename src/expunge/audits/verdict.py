@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expunge.audits.audit import Attack, Claim, Measure
+from expunge.audits.audit import Attack, Claim
+from expunge.audits.calibration import LEVEL, Calibration
 from expunge.audits.comparison import Comparison
+from expunge.audits.utility import worse
 
 AUC_MARGIN = 0.01  # smaller differences are no failure, however narrow the band of near-deterministic references
-ACCURACY_MARGIN = 0.003  # 0.3 points
-RMSE_MARGIN = 0.01  # of the references' median
 
 UNCHANGED = "unchanged weights"
 RECOGNISED = "attack recognises forgotten rows"
 OVERFORGOTTEN = "over-forgotten"
 UTILITY = "worse on test rows"
+BROKEN = "broken model"
+EXCEEDED = "attack proves more than is claimed, at 95 %"
 NOTHING = "no better than doing nothing"
 NO_POWER = "attack has no power"
 UNTOLD = "attack passes doing nothing too"
@@ -26,8 +28,10 @@ def flags(compared: Comparison, unchanged: bool) -> tuple[str, ...]:
     attack = compared.attacks[0] if compared.attacks else None
     if attack is not None:
         raised += _attack_flags(attack)
-    if any(_worse(measure) for measure in compared.measures):
+    if any(worse(measure, ("test",)) for measure in compared.measures):
         raised.append(UTILITY)
+    if compared.broken:
+        raised.append(BROKEN)
     shares = [apart.share for apart in compared.apart if apart.share is not None]
     if shares and min(shares) >= 1:
         raised.append(NOTHING)
@@ -50,6 +54,12 @@ def verdict(
     sentences.append(_about_attack(compared.attacks[0] if compared.attacks else None, raised, references))
     if UTILITY in raised:
         sentences.append("On test rows it is worse than any honest retraining explains.")
+    elif BROKEN in raised:
+        sentences.append("On retained rows it is worse than any honest retraining explains.")
+    if BROKEN in raised:
+        sentences.append("A broken model gets no score, and passing an attack is no merit of it.")
+    if EXCEEDED in raised and not contradictions:
+        sentences.append("An attack over models exceeds the claim at 95 %, not at the 99.99 % that would void it.")
     if NOTHING in raised:
         sentences.append("It lies no closer to the retrained model than doing nothing does.")
     return " ".join(sentences)
@@ -70,18 +80,6 @@ def _attack_flags(attack: Attack) -> list[str]:
     return [UNTOLD] if nothing is not None and low - AUC_MARGIN <= nothing <= high + AUC_MARGIN else []
 
 
-def _worse(measure: Measure) -> bool:
-    if measure.null is None:
-        return False
-    low, high = measure.null.interval
-    if measure.name == "accuracy on test":
-        return measure.after < low - ACCURACY_MARGIN
-    return (
-        measure.name in ("rmse on test", "distance on test")
-        and measure.after > high + RMSE_MARGIN * measure.null.median
-    )
-
-
 def _budget(claim: Claim) -> str:
     if claim.distance is None or claim.budget is None:
         return ""
@@ -100,9 +98,17 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
     low, high = auc.null.share
     figures += f"; 99 % of retrained models {low:.3f} to {high:.3f}"
     figures += "" if auc.before is None else f"; doing nothing {auc.before:.3f}"
+    figures += "" if auc.calibration is None else _p_value(auc.calibration)
     if RECOGNISED in raised:
         return f"The forgotten rows are still recognised ({figures})."
     if OVERFORGOTTEN in raised:
         return f"The forgotten rows stand out as unusually unlikely: over-forgotten ({figures})."
     passed = f"The forgotten rows are no better recognised than by models that never saw them ({figures})."
+    if auc.calibration is not None:
+        passed += f" A true difference below {auc.calibration.smallest_effect:.2f} would have stayed unseen."
     return passed + (" Doing nothing passes this attack too, so it says little." if UNTOLD in raised else "")
+
+
+def _p_value(found: Calibration) -> str:
+    least = found.p_value == found.least_p and found.least_p > LEVEL
+    return f"; p {found.p_value:.2g}" + (", the least that so few models can give" if least else "")

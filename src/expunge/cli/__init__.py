@@ -13,7 +13,18 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli import auditing, demo, finding, forgetting, inspecting, learning, proving, serving
+from expunge.cli import (
+    auditing,
+    comparing,
+    demo,
+    finding,
+    forgetting,
+    inspecting,
+    learning,
+    planning,
+    proving,
+    serving,
+)
 from expunge.cli.output import UsageError, in_one_line, note, say
 from expunge.errors import ExpungeError
 
@@ -39,6 +50,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ledger": inspecting.ledger,
     "methods": inspecting.methods,
     "audit": auditing.audit,
+    "compare": comparing.compare,
+    "plan": planning.plan,
     "receipt": proving.receipt,
     "public-key": proving.public_key,
     "verify": proving.verify,

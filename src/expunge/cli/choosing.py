@@ -46,13 +46,22 @@ def card(name: str) -> dict[str, Any]:
     return {"name": name, **facts, "adopts": issubclass(cls, Adopts), "extends": issubclass(cls, Extends)}
 
 
+def named(name: str) -> Any:
+    """The Method class called `name`, or the class or instance at `path.py:name`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return _own(name) if ".py" in name else _method_in(_module(name), name)
+
+
 def choose(name: str, settings: Settings, model: str | None = None) -> Method[Any]:
     """The method called `name`, with these settings and, for a learner that takes one, the model at `path.py:name`.
 
     Raises:
         UsageError: there is no such method, field or model, or a value does not fit its field.
     """
-    found: Any = _own(name) if ".py" in name else _method_in(_module(name), name)
+    found: Any = named(name)
     given: dict[str, Any] = {}
     if not isinstance(found, type):  # a method of one's own, made with its settings already
         given = {field.name: getattr(found, field.name) for field in dataclasses.fields(found) if field.init}

@@ -58,6 +58,10 @@ def work(
     ] = False,
     test: TestFile = None,
     references: References = 5,
+    repeats: Annotated[
+        int,
+        typer.Option("--repeats", metavar="T", min=0, help="More models that learn all rows and forget these."),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="HTML", help="Report of the audits. It tells losses of the forgotten rows."),
@@ -70,6 +74,8 @@ def work(
 
     if audit and test is None:
         raise UsageError("--audit needs --test FILE: rows that were never learned.")
+    if repeats and not audit:
+        raise UsageError("--repeats is for an audit: add --audit --test FILE.")
     if out is not None and not audit:
         raise UsageError("--out is for the report of an audit: add --audit --test FILE.")
     files.check_place(out)
@@ -77,7 +83,7 @@ def work(
     with progress() as tell, Vault.open(vault, key_file=key_file) as opened:
         auditor = None
         if audit and test is not None:
-            auditor = _auditor(files.read_test(test, opened), references, opened.scratch, tell, audits)
+            auditor = _auditor(files.read_test(test, opened), (references, repeats), opened.scratch, tell, audits)
         done = opened.work(audit=auditor, progress=tell)
     if out is not None and audits:
         from expunge.reports import write_report
@@ -94,7 +100,7 @@ def work(
 
 def _auditor(
     test: Rows,
-    references: int,
+    models: tuple[int, int],
     scratch: Path,
     tell: Callable[[str, int, int], None],
     audits: list[tuple[str, str, Audit]],
@@ -103,7 +109,8 @@ def _auditor(
     from expunge.audits import audit_step
 
     def auditor(step: Step) -> AuditSummary:
-        found = audit_step(step, test, references=references, scratch=scratch, progress=tell)
+        references, repeats = models
+        found = audit_step(step, test, references=references, repeats=repeats, scratch=scratch, progress=tell)
         audits.append((found.subject, f"{found.forgotten} rows", found))
         return found.summary()
 

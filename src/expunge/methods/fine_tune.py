@@ -56,6 +56,7 @@ class FineTune(Method[FineTuneRecord]):
             learner, which trains to its tolerance).
     """
 
+    learns_plainly: ClassVar[bool] = True
     features_may_change: ClassVar[bool] = True
     learner: Learner = field(default_factory=Sgd)
     epochs: int = 2

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, log
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -66,6 +67,7 @@ class GradientAscent(Method[GradientAscentRecord]):
         max_loss: mean loss of the forgotten rows that is not passed; None: log(classes), that of a guess.
     """
 
+    learns_plainly: ClassVar[bool] = True
     learner: Differentiable = field(default_factory=Sgd)
     steps: int = 20
     batch_size: int = 32

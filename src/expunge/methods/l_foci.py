@@ -30,7 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -92,6 +92,7 @@ class LFoci(Method[LFociRecord]):
         max_accuracy_drop: of the retained rows, beyond which a step is refused. guard_rows: a keyed sample of them.
     """
 
+    learns_plainly: ClassVar[bool] = True
     learner: Differentiable = field(default_factory=Sgd)
     selection: Selection = field(default_factory=Selection)
     perturbation: Perturbation = field(default_factory=Perturbation)

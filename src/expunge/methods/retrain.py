@@ -60,6 +60,7 @@ class Retrain(Method[RetrainRecord]):
         learner: the training that is repeated.
     """
 
+    learns_plainly: ClassVar[bool] = True
     features_may_change: ClassVar[bool] = True
     learner: Learner = field(default_factory=Sgd)
 

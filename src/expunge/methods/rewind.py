@@ -67,6 +67,7 @@ class Rewind(Method[RewindRecord]):
     """
 
     features_may_change: ClassVar[bool] = False  # the checkpoint was trained on the features of then
+    learns_plainly: ClassVar[bool] = True
     learner: Learner = field(default_factory=Sgd)
     rewind: float = 0.5
 

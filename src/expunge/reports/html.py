@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from expunge import __version__
 from expunge.audits import Audit, Measure
+from expunge.audits.epsilon_bound import VOIDING, models_needed
 from expunge.certificate import Certified, Exact
 from expunge.errors import InputError
 from expunge.reports import plots
@@ -57,6 +60,7 @@ def render(
     source = resources.files("expunge.reports").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         title=title,
+        style=style(),
         introduction=introduction,
         headings=HEADINGS,
         rows=rows,
@@ -65,6 +69,9 @@ def render(
         guarantee=guarantee,
         certified=[audit.certificate for _, _, audit in audits if isinstance(audit.certificate, Certified)],
         conditions=_conditions,
+        least_p=_least_p,
+        information=_information,
+        needed=_needed,
         figures=[
             ("Is a forgotten row still recognised?", plots.attack_plot(rows), ("before", "after", "band"), _ATTACK),
             ("How far from retraining?", plots.distance_plot(rows), (), _DISTANCE),
@@ -84,6 +91,11 @@ def render(
         notes=notes,
         version=__version__,
     )
+
+
+def style() -> Markup:
+    """The style sheet that every page carries."""
+    return Markup(resources.files("expunge.reports").joinpath("style.css").read_text(encoding="utf-8"))  # noqa: S704
 
 
 _ATTACK = "An attack tells forgotten rows from rows no model ever saw. What matters is the grey band, not 0.5."
@@ -118,6 +130,22 @@ def _conditions(audit: Audit) -> tuple[str, ...]:
             return audit.certificate.assumptions
         case _:
             return ()
+
+
+def _least_p(audit: Audit) -> float:
+    return min((m.calibration.least_p for m in audit.measures if m.calibration is not None), default=1.0)
+
+
+def _needed(audit: Audit) -> int | None:
+    """Models on each side without which no attack, however good, could contradict the certificate."""
+    if not isinstance(audit.certificate, Certified):
+        return None
+    return models_needed(audit.certificate.epsilon, delta=audit.certificate.delta, level=VOIDING)
+
+
+def _information(audit: Audit) -> float | None:
+    found = audit.information()
+    return found if math.isfinite(found) else None
 
 
 def _number(value: float | None) -> str:

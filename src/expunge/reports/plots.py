@@ -1,57 +1,37 @@
-"""Plots of audits as inline SVG: text stays text, colours follow the page, and equal audits give equal bytes.
-
-Colours are written as placeholders and replaced by variables of the page's style sheet, so that one drawing suits a
-light and a dark page; no meaning rests on colour alone. Labels stand above their line, never beside it: a narrow window
-has no room for a left margin.
-"""
+"""Plots of audits as inline SVG: text stays text, colours follow the page, and equal audits give equal bytes."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from expunge.audits import Audit
 from expunge.certificate import Certified
 from expunge.maths.privacy import epsilon_curve
+from expunge.reports.drawing import (
+    AFTER,
+    AGAIN,
+    BAND,
+    BEFORE,
+    FAINT,
+    INK,
+    MARGIN,
+    PAGE,
+    STYLE,
+    WIDTH,
+    dot,
+    lines,
+    points,
+    svg,
+)
 from expunge.reports.table import ReportRow, share, times
 
-# placeholder -> variable of the page
-INK, FAINT, BAND, BEFORE, AFTER, AGAIN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-PAGE = "#070707"
-VARIABLES = {
-    INK: "var(--ink)",
-    FAINT: "var(--line)",
-    BAND: "var(--band)",
-    BEFORE: "var(--before)",
-    AFTER: "var(--after)",
-    AGAIN: "var(--again)",
-    PAGE: "var(--card)",
-}
-WIDTH, LINE, MARGIN = 4.4, 0.58, 0.55  # inches
 FARTHEST = 2.0  # shares beyond it are cut off, and labelled
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-}
 
 
 def attack_plot(rows: Sequence[ReportRow]) -> Markup | None:
@@ -60,19 +40,19 @@ def attack_plot(rows: Sequence[ReportRow]) -> Markup | None:
     if not shown:
         return None
     with mpl.rc_context(STYLE):
-        figure, axes = _lines(shown)
+        figure, axes = lines([f"{row.label}: {row.request}" for row in shown])
         for place, row in enumerate(shown):
             if row.null_low is not None and row.null_high is not None:
                 # A band narrower than its own outline would not be seen.
                 low, high = min(row.null_low, row.null_high - 0.004), row.null_high
                 axes.barh(place, high - low, left=low, height=0.42, color=BAND, linewidth=0)
-            _dot(axes, row.auc_before, place, BEFORE)
-            _dot(axes, row.auc, place, AFTER)
+            dot(axes, row.auc_before, place, BEFORE)
+            dot(axes, row.auc, place, AFTER)
         axes.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
         low, high = axes.get_xlim()
         axes.set_xlim(min(low - 0.01, 0.45), max(high + 0.01, 0.6))
         axes.set_xlabel("area under the ROC curve; 0.5 is chance")
-        return _svg(figure, "attack")
+        return svg(figure, "attack")
 
 
 def distance_plot(rows: Sequence[ReportRow]) -> Markup | None:
@@ -82,7 +62,7 @@ def distance_plot(rows: Sequence[ReportRow]) -> Markup | None:
         return None
     end = min(max(1.05, *(1.1 * value for _, value in shown)), FARTHEST)
     with mpl.rc_context(STYLE):
-        figure, axes = _lines([row for row, _ in shown])
+        figure, axes = lines([f"{row.label}: {row.request}" for row, _ in shown])
         for place, (_, value) in enumerate(shown):
             drawn = min(value, end)
             axes.barh(place, drawn, height=0.3, color=AFTER, linewidth=0)
@@ -101,7 +81,7 @@ def distance_plot(rows: Sequence[ReportRow]) -> Markup | None:
         axes.set_xlim(0, end)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("of the distance that doing nothing leaves")
-        return _svg(figure, "distance")
+        return svg(figure, "distance")
 
 
 def speed_plot(rows: Sequence[ReportRow]) -> Markup | None:
@@ -110,22 +90,22 @@ def speed_plot(rows: Sequence[ReportRow]) -> Markup | None:
     if not shown:
         return None
     with mpl.rc_context(STYLE):
-        figure, axes = _lines(shown)
+        figure, axes = lines([f"{row.label}: {row.request}" for row in shown])
         axes.set_xscale("log")
         known = [v for row in shown for v in (row.speed_up, row.warm_speed_up) if v]
         axes.set_xlim(min([0.5, *(v / 2 for v in known)]), max([5.0, *(v * 5 for v in known)]))
         for place, row in enumerate(shown):
             assert row.speed_up is not None
             axes.plot([1, row.speed_up], [place, place], color=BAND, linewidth=3, solid_capstyle="butt", zorder=1)
-            _dot(axes, row.warm_speed_up, place, AGAIN)
-            _dot(axes, row.speed_up, place, AFTER)
+            dot(axes, row.warm_speed_up, place, AGAIN)
+            dot(axes, row.speed_up, place, AFTER)
             most = max(row.speed_up, row.warm_speed_up or 0.0, 1.0)
             axes.annotate(
                 times(row.speed_up), (most, place), (7, 0), textcoords="offset points", va="center", fontsize=8
             )
         axes.axvline(1.0, color=FAINT, linewidth=0.8)
         axes.set_xlabel("times faster than learning again")
-        return _svg(figure, "speed")
+        return svg(figure, "speed")
 
 
 def quality_plot(rows: Sequence[ReportRow]) -> Markup | None:
@@ -134,19 +114,19 @@ def quality_plot(rows: Sequence[ReportRow]) -> Markup | None:
     if not shown:
         return None
     with mpl.rc_context(STYLE):
-        figure, axes = _lines(shown)
+        figure, axes = lines([f"{row.label}: {row.request}" for row in shown])
         for place, row in enumerate(shown):
             values = (row.quality_before, row.quality_retrained, row.quality_after)
             known = [value for value in values if value is not None]
             axes.plot([min(known), max(known)], [place, place], color=BAND, linewidth=3, zorder=1)
             for value, colour, lift in zip(values, (BEFORE, AGAIN, AFTER), (-0.14, 0.14, 0.0), strict=True):
-                _dot(axes, value, place + lift, colour)
+                dot(axes, value, place + lift, colour)
         low, high = axes.get_xlim()
         middle, reach = (low + high) / 2, max((high - low) / 2 * 1.15, 0.005)
         axes.set_xlim(middle - reach, middle + reach)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(rows[0].quality)
-        return _svg(figure, "quality")
+        return svg(figure, "quality")
 
 
 def privacy_plot(audits: Sequence[tuple[str, str, Audit]]) -> Markup | None:
@@ -181,7 +161,7 @@ def privacy_plot(audits: Sequence[tuple[str, str, Audit]]) -> Markup | None:
         axes.set_ylabel("ε")
         axes.grid(color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure, "privacy")
+        return svg(figure, "privacy")
 
 
 def exposure_plot(audits: Sequence[tuple[str, str, Audit]]) -> Markup | None:
@@ -198,7 +178,7 @@ def exposure_plot(audits: Sequence[tuple[str, str, Audit]]) -> Markup | None:
                 # Golden-ratio steps spread rows evenly in height, the same way every time.
                 heights = place + lift + 0.14 * ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5)
                 few = len(values) < 4
-                _points(axes, np.maximum(values, 1e-4), heights, colour, 6.0 if few else 2.8, 1.0 if few else 0.6)
+                points(axes, np.maximum(values, 1e-4), heights, colour, 6.0 if few else 2.8, 1.0 if few else 0.6)
             axes.annotate(
                 label,
                 (0, place - 0.42),
@@ -214,67 +194,4 @@ def exposure_plot(audits: Sequence[tuple[str, str, Audit]]) -> Markup | None:
         axes.set_xlabel("loss of one forgotten row")
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure, "exposure")
-
-
-def _lines(rows: Sequence[ReportRow]) -> tuple[Figure, Axes]:
-    """A figure with a line for each row, its label above it."""
-    figure = Figure(figsize=(WIDTH, MARGIN + LINE * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    for place, row in enumerate(rows):
-        axes.annotate(
-            f"{row.label}: {row.request}",
-            (0, place - 0.42),
-            xycoords=("axes fraction", "data"),
-            fontsize=8.5,
-            va="center",
-            parse_math=False,
-        )
-    axes.set_ylim(len(rows) - 0.6, -0.7)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _dot(axes: Axes, value: float | None, place: float, colour: str) -> None:
-    """One model's figure; its shape tells which: ring (before), disc (after), diamond (again)."""
-    if value is not None:
-        _points(axes, np.array([value]), np.array([place]), colour, 7.0, 1.0)
-
-
-def _points(axes: Axes, x: Any, y: Any, colour: str, size: float, alpha: float) -> None:
-    marker = "D" if colour == AGAIN else "o"
-    hollow = colour == BEFORE
-    axes.plot(
-        x,
-        y,
-        linestyle="none",
-        marker=marker,
-        markersize=size * (0.8 if marker == "D" else 1.0),
-        markerfacecolor="none" if hollow else colour,
-        markeredgecolor=colour,
-        markeredgewidth=(1.8 if size > 4 else 0.8) if hollow else 0,
-        alpha=alpha,
-        zorder=4 if colour == AFTER else 3,
-        clip_on=False,
-    )
-
-
-def _svg(figure: Figure, name: str) -> Markup:
-    """The figure as an SVG element for a page: no date, no address, ids of its own, colours by variable."""
-    drawn = io.StringIO()
-    FigureCanvasSVG(figure)
-    with mpl.rc_context({"svg.hashsalt": f"expunge {name}"}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
-    text = drawn.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
-    text = re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{name}">', text)
-    for placeholder, variable in VARIABLES.items():
-        text = text.replace(placeholder, variable)
-    return Markup(text)  # noqa: S704  (matplotlib escapes the labels)
+        return svg(figure, "exposure")

@@ -12,6 +12,9 @@ fixed b (objective perturbation) cancels; exact retraining gives the same away. 
 each release blunts it: the attacker sees H times noise, and the row as well as `two_release_exposure` says.
 
 H is taken half-way between the releases, where it is right up to the square of their distance.
+
+The slope r_u gives the label away: for a softmax r_u = p - onehot(y), whose largest entry in size is that of y; for a
+single logit its sign; for squared loss y = score - r_u (Bertran et al. 2024 reconstruct x for known and unknown y).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import InputError
+from expunge.maths.losses import CrossEntropy, Logistic, Squared
 from expunge.objective import LinearObjective
 from expunge.objective.columns import numbers
 from expunge.rows import Rows
@@ -37,12 +41,15 @@ class Reconstruction:
         row: (p,), the forgotten row itself, scaled by the constant 1; None without an intercept.
         rank_one: share of the gradient's square that one row accounts for; 1 for one row and no noise, and always 1
             where the model has one output.
+        label: the row's class code, or for squared loss its target; None where it cannot be told (one logit or a
+            regression without an intercept, another loss). Of several rows, that of their mixture.
     """
 
     gradient: Tensor
     direction: Tensor
     row: Tensor | None
     rank_one: float
+    label: float | None = None
 
 
 def reconstruct(
@@ -66,13 +73,26 @@ def reconstruct(
         raise InputError("The two releases are equal: nothing left between them, or nothing was done.")
     curved = objective.hvp((first + second) / 2, rows)(step)
     gradient = objective.matrix(retained * curved - forgotten * objective.l2 * first)
-    _, values, vectors = torch.linalg.svd(gradient, full_matrices=False)
+    left, values, vectors = torch.linalg.svd(gradient, full_matrices=False)
     leading, p = vectors[0], objective.inputs
     row = leading[:p] / leading[p] if objective.intercept else None
     direction = leading[:p] if row is None else row
     squares = values.square()
     share = float(squares[0] / squares.sum())
-    return Reconstruction(gradient, direction / torch.linalg.vector_norm(direction), row, share)
+    label = _label(objective, first, gradient, row, left[:, 0])
+    return Reconstruction(gradient, direction / torch.linalg.vector_norm(direction), row, share, label)
+
+
+def gradient_match(found: Reconstruction, objective: LinearObjective, before: Tensor, rows: Rows) -> Tensor:
+    """Cosine of the angle between the gradient that left and each row's own, (n,): who of these left?
+
+    Args:
+        before: released weights, (d,) or (k, q). rows: candidates, with their labels.
+    """
+    own = objective.row_gradients(before.detach().double().reshape(-1), rows)
+    wanted = found.gradient.reshape(-1)
+    lengths = torch.linalg.vector_norm(own, dim=1) * torch.linalg.vector_norm(wanted)
+    return torch.where(lengths > 0, own @ wanted / lengths.clamp(min=torch.finfo(own.dtype).tiny), 0.0)
 
 
 def cosine(direction: Tensor, rows: Rows) -> Tensor:
@@ -91,3 +111,15 @@ def standing(direction: Tensor, forgotten: Rows, others: Rows) -> float:
     """
     least = cosine(direction, forgotten).min()
     return float((cosine(direction, others) >= least).double().mean())
+
+
+def _label(objective: LinearObjective, w: Tensor, gradient: Tensor, row: Tensor | None, slopes: Tensor) -> float | None:
+    match objective.loss:
+        case CrossEntropy():  # the slopes' sign is that of a singular vector, which means nothing
+            return float(slopes.abs().argmax())
+        case Logistic() if row is not None:
+            return float(gradient[0, -1] < 0)
+        case Squared() if row is not None and objective.outputs == 1:
+            return float(objective.matrix(w)[0] @ torch.cat([row, row.new_ones(1)]) - gradient[0, -1])
+        case _:
+            return None

@@ -16,16 +16,14 @@ up to ties of rounding; the margin is computed in logarithms and has none.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from scipy.special import logsumexp, ndtri
+from scipy.special import logsumexp
 
-from expunge.audits.metrics import Floats, Integers
+from expunge.audits.attacks.roc import auc
+from expunge.audits.metrics import LOG_FLOOR, Floats, Integers
 
 MARGIN, CALIBRATED = "margin", "calibrated margin"
 RESOLUTION = 0.01  # in logits: a smaller change of odds is nobody's evidence, and counts as a tie
-POWER, LEVEL = 0.8, 0.05  # of the smallest detectable effect
 
 
 def features(log_p: Floats, y: Integers) -> dict[str, Floats]:
@@ -54,11 +52,9 @@ def features(log_p: Floats, y: Integers) -> dict[str, Floats]:
     }
 
 
-def auc(members: Floats, others: Floats) -> float:
-    """Area under the ROC curve: P(member's score > other's) + P(equal) / 2 (Mann & Whitney)."""
-    ranks = _ranks(np.concatenate([members, others]))
-    m, n = len(members), len(others)
-    return float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
+def clipped_margins(log_p: Floats, y: Integers) -> Floats:
+    """The margin of each row, (n,), cut off where a probability passes 1e-12: always finite."""
+    return np.asarray(np.clip(features(log_p, y)[MARGIN], LOG_FLOOR, -LOG_FLOOR), dtype=np.float64)
 
 
 def calibrated(own: Floats, references: Floats, resolution: float) -> Floats:
@@ -89,34 +85,6 @@ def calibrated_auc(
     return float(np.mean(areas))
 
 
-def auc_interval(members: Floats, others: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of `auc` over the draw of both sets of rows, by DeLong's variance (1988, equation 3).
-
-    With fewer than two rows on a side it is [0, 1]: nothing is known. A variance of 0 (complete separation) is replaced
-    by that of one exchanged pair, so that few rows never give an interval of no width.
-    """
-    m, n = len(members), len(others)
-    if min(m, n) < 2:
-        return 0.0, 1.0
-    joint = _ranks(np.concatenate([members, others]))
-    above_others = (joint[:m] - _ranks(members)) / n
-    above_members = 1.0 - (joint[m:] - _ranks(others)) / m
-    variance = float(np.var(above_others, ddof=1) / m + np.var(above_members, ddof=1) / n)
-    error = math.sqrt(max(variance, 1.0 / (m * n) ** 2))
-    area, reach = auc(members, others), float(ndtri((1 + level) / 2)) * error
-    return max(0.0, area - reach), min(1.0, area + reach)
-
-
-def smallest_detectable(members: int, others: int) -> float:
-    """The smallest |AUC - null| that a one-sided test at 5 % finds with power 80 %.
-
-    (z_.95 + z_.80) sqrt((m + n + 1) / (12 m n)), the deviation of `auc` where both sets have one distribution. Above
-    0.5 no area can be far enough from chance: the attack has no power at all.
-    """
-    deviation = math.sqrt((members + others + 1) / (12 * members * others))
-    return float(ndtri(1 - LEVEL) + ndtri(POWER)) * deviation
-
-
 def exposure_rank(own: Floats, references: Floats) -> Floats:
     """For each row, the share of references that are less sure of it than the model: near 1 for a remembered row.
 
@@ -125,10 +93,3 @@ def exposure_rank(own: Floats, references: Floats) -> Floats:
     """
     below = (references < own).sum(axis=0) + 0.5 * (references == own).sum(axis=0)
     return np.asarray(below / len(references), dtype=np.float64)
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks from 1, shape (n,); equal values share the mean of theirs."""
-    ordered = np.sort(values)
-    first, behind = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
-    return np.asarray((first + behind + 1) / 2, dtype=np.float64)
