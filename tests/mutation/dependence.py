@@ -78,25 +78,26 @@ DEPENDENCE = (
 L_FOCI_TESTS = "tests/methods/test_l_foci.py"
 SLICE_TESTS = "tests/test_slices.py"
 METHOD, SOLVER = "methods/l_foci.py", "objective/slice_block.py"
+ROUNDS = "objective/block_rounds.py"
 
 L_FOCI = (
     Mutant(
         "the step goes down the loss of the rows that leave",
-        METHOD,
+        ROUNDS,
         "else removed / len(retained)",
         "else -removed / len(retained)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
     ),
     Mutant(
         "rows leave without their share of the penalty",
-        METHOD,
-        "objective.gradient_sum(w, forgotten) + len(forgotten) * objective.l2 * w",
-        "objective.gradient_sum(w, forgotten)",
+        ROUNDS,
+        "removed = slopes + len(forgotten) * objective.l2 * w",
+        "removed = slopes",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
     ),
     Mutant(
         "gradients of a batch are averaged",
-        METHOD,
+        ROUNDS,
         "else removed / len(retained)",
         "else removed / len(retained) / len(forgotten)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
