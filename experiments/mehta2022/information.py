@@ -3,8 +3,8 @@ r"""Conditional mutual information from nearest neighbours, and a test of indepe
     I(X; Y | Z) ~ psi(k) + mean_i [ psi(n_z + 1) - psi(n_xz + 1) - psi(n_yz + 1) ]        (Frenzel & Pompe 2007)
 
 eps_i is the distance of row i to its k-th nearest other row in (x, y, z), in the largest of all coordinates, and n_s
-the number of other rows nearer than that in the columns s; without z, n_z = n - 1. The test (Runge 2018) compares with the
-same after x was permuted among rows that are near in z: a row takes the x of one of its nearest, each used once where
+the number of other rows nearer than that in the columns s; without z, n_z = n - 1. The test (Runge 2018) compares with
+the same after x was permuted among rows near in z: a row takes the x of one of its nearest, each used once where
 that is possible. These are the tests that the paper's table 1 puts beside its coefficient; brute force, time n^2.
 """
 
