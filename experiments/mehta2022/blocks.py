@@ -49,6 +49,7 @@ from expunge.objective.slice_block import BlockSolver
 from expunge.objective.slices import slices_of
 
 SOLVER = BlockSolver("hessian", damping=0.0)
+PERTURBED = Perturbation(500)
 SOFTMAX = Convex(l2=0.01)
 NETWORK = Sgd(Mlp((12,), activation="tanh"), l2=3e-3, epochs=60, precision="float64")
 MARKS = (1, 2, 5, 10, 20, 40)
@@ -81,7 +82,7 @@ def weighted(
     slices = slices_of(objective)
     strength = np.zeros(len(slices))
     for table in forgotten.batches(1):
-        seen = perturbed(objective, w, slices, table, Perturbation(500), seed=keyed.subseed(seed, int(table.keys[0])))
+        seen = perturbed(objective, w, slices, table, PERTURBED, seed=keyed.subseed(seed, int(table.keys[0])))
         found = [codec(seen.losses, column).statistic for column in seen.activations.T]
         strength += np.maximum(np.nan_to_num(found), 0)
     strength += 0.1 * max(strength.mean(), 1e-12)
@@ -115,7 +116,7 @@ def path(
     if isinstance(way, int):
         yield from weighted(objective, w, retained, forgotten, way, rounds, 0)
         return
-    how = Rounds(way[0], Perturbation(500), SOLVER, rounds=rounds, full=True)
+    how = Rounds(way[0], PERTURBED, SOLVER, rounds=rounds, full=True)
     for end in walk(objective, w, retained, forgotten, retained, how, 0):
         yield end.w
 
@@ -176,17 +177,17 @@ def followed(
 
 def measured(quick: bool) -> Figures:
     """Both models."""
-    rounds, several = (5, 1) if quick else (40, 5)
+    rounds, several, batch = (4, 1, 2) if quick else (40, 5, 10)
 
     def batches(ids: list[int]) -> list[list[int]]:
-        return [ids[10 * j : 10 * j + 10] for j in range(several)]
+        return [ids[batch * j : batch * j + batch] for j in range(several)]
 
     def single(ids: list[int]) -> list[list[int]]:
         return [[row] for row in ids[:several]]
 
     return {
-        "softmax": followed(SOFTMAX, digits(300 if quick else 1000), batches, (1,) if quick else (1, 2, 3, 5), rounds),
-        "network": followed(NETWORK, digits(200 if quick else 600), single, (3,) if quick else (3, 6, 11), rounds),
+        "softmax": followed(SOFTMAX, digits(200 if quick else 1000), batches, (1,) if quick else (1, 2, 3, 5), rounds),
+        "network": followed(NETWORK, digits(150 if quick else 600), single, (3,) if quick else (3, 6, 11), rounds),
     }
 
 

@@ -78,7 +78,7 @@ DEPENDENCE = (
 L_FOCI_TESTS = "tests/methods/test_l_foci.py"
 SLICE_TESTS = "tests/test_slices.py"
 METHOD, SOLVER = "methods/l_foci.py", "objective/slice_block.py"
-ROUNDS = "objective/block_rounds.py"
+ROUNDS, ROUNDS_TESTS = "objective/block_rounds.py", "tests/test_block_rounds.py"
 
 L_FOCI = (
     Mutant(
@@ -108,6 +108,27 @@ L_FOCI = (
         "sampled(retained, record.seed, self.curvature_rows)",
         "sampled(retained.and_rows(forgotten), record.seed, self.curvature_rows)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
+    ),
+    Mutant(
+        "every round draws the same block",
+        ROUNDS,
+        'keyed.subseed(seed, "round", number) if number else seed',
+        "seed",
+        f"{ROUNDS_TESTS}::test_random_blocks_arrive_at_the_minimiser_no_slower_than_the_bound",
+    ),
+    Mutant(
+        "later rounds follow the rows that left",
+        ROUNDS,
+        "if how.full or number else",
+        "if how.full else",
+        f"{ROUNDS_TESTS}::test_the_first_round_is_a_single_one_and_later_ones_follow_what_is_left",
+    ),
+    Mutant(
+        "the features of a group are drawn each by itself",
+        "maths/feature_sensitivity.py",
+        "drawn = some[:, labels]",
+        "drawn = np.resize(some, (len(some), *labels.shape))",
+        "tests/maths/test_feature_sensitivity.py::test_groups_change_together",
     ),
     Mutant(
         "a secant over the length of the step, in the unit of a squared Hessian",
