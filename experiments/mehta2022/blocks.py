@@ -53,6 +53,7 @@ PERTURBED = Perturbation(500)
 SOFTMAX = Convex(l2=0.01)
 NETWORK = Sgd(Mlp((12,), activation="tanh"), l2=3e-3, epochs=60, precision="float64")
 MARKS = (1, 2, 5, 10, 20, 40)
+FEWER = {"all (full Newton)": 5, "l_foci": 10, "l_foci_per_layer": 20}  # rounds, where no more happens
 
 
 def digits(n: int) -> Rows:
@@ -155,7 +156,8 @@ def followed(
             note = notes.setdefault(name, {"seconds": [], "rate": [], "gradient": [], **{m: [] for m in MARKS}})
             start, lengths, w = time.process_time(), [length(before - target)], before
             shares = []
-            for w in path(objective, before, retained, forgotten, way, min(rounds, 4) if "all" in name else rounds):
+            most = min(rounds, FEWER.get(name, rounds))
+            for w in path(objective, before, retained, forgotten, way, most):
                 lengths.append(length(w - target))
                 shares.append(float((w - target).norm() / (before - target).norm()))
             note["seconds"].append((time.process_time() - start) / max(1, len(shares)))
@@ -183,7 +185,7 @@ def measured(quick: bool) -> Figures:
         return [ids[batch * j : batch * j + batch] for j in range(several)]
 
     def single(ids: list[int]) -> list[list[int]]:
-        return [[row] for row in ids[:several]]
+        return [[row] for row in ids[: min(several, 3)]]
 
     return {
         "softmax": followed(SOFTMAX, digits(200 if quick else 1000), batches, (1,) if quick else (1, 2, 3, 5), rounds),

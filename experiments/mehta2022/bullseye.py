@@ -9,6 +9,7 @@ some of which are dropped, and to keep codes as far apart as the predictions are
 
     foci, calibrated, l_foci     `expunge.foci`, published stop, calibrated stop, L-CODEC's noise; groups for vectors
     cmi                          grow and shrink by tests of conditional mutual information (k = 5, 100 permutations)
+    ..., 5 neighbours            coefficients averaged over the five nearest rows
     codec + cmi                  what foci chose, shrunk by those tests
     codec tests                  grow and shrink with the coefficient in the place of the information
 """
@@ -184,6 +185,8 @@ def ways(y: Floats, x: Floats, seed: int) -> Mapping[str, Callable[[], Found]]:
         "foci": lambda: chosen(y, x),
         "calibrated": lambda: chosen(y, x, stop="calibrated"),
         "l_foci": lambda: chosen(y, x, ties="noise", seed=seed),
+        "foci, 5 neighbours": lambda: chosen(y, x, n_neighbors=5),
+        "calibrated, 5 neighbours": lambda: chosen(y, x, n_neighbors=5, stop="calibrated"),
         "codec tests": lambda: shrunk(grown(*coefficient), coefficient[0]),
         "codec + cmi": lambda: shrunk(chosen(y, x), independent),
         "cmi": lambda: shrunk(grown(independent, strength), independent),

@@ -32,6 +32,13 @@ DEPENDENCE = (
         f"{CODEC_TESTS}::test_noise_is_a_share_of_the_smallest_gap_so_a_fine_grid_keeps_its_order",
     ),
     Mutant(
+        "several neighbours meet the threshold of one",
+        FOCI,
+        "several=n_neighbors)",
+        "several=1)",
+        f"{FOCI_TESTS}::test_the_calibrated_stop_asks_less_of_several_neighbours_and_still_refuses_noise",
+    ),
+    Mutant(
         "a row is its own neighbour",
         "kernels/rank_minima.py",
         "    squares[i] = np.inf\n",
