@@ -153,7 +153,7 @@ def threshold(n: int, candidates: int, dimension: int, *, given: bool, alpha: fl
     from scipy.special import ndtri  # slow to import
 
     deviation = CONDITIONAL if given else float(np.interp(dimension, DIMENSIONS, DEVIATIONS))
-    deviation *= float(min(several, SEVERAL)) ** -(CONDITIONAL_FALL if given else FALL)
+    deviation *= math.pow(min(several, SEVERAL), -(CONDITIONAL_FALL if given else FALL))
     return float(-ndtri(alpha / candidates)) * deviation / math.sqrt(n)
 
 
