@@ -195,7 +195,14 @@ def measured(quick: bool) -> Figures:
 
 def table(figures: Figures) -> list[str]:
     """Distances after so many rounds."""
-    heads = ["model", "block", *(f"{mark} rounds" for mark in MARKS), "gradient left", "rate (bound)", "s a round"]
+    heads = [
+        "model",
+        "block",
+        *(f"{mark} rounds" for mark in MARKS),
+        "gradient left",
+        "rate (at most, in the mean)",
+        "s a round",
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for model in ("softmax", "network"):
         of = figures[model]
@@ -203,8 +210,8 @@ def table(figures: Figures) -> list[str]:
             marks = [f"{way[str(mark)]['median']:.2g}" if str(mark) in way else "-" for mark in MARKS]
             limit = of["bounds"].get(name)
             rate = "-" if "rate" not in way else f"{way['rate']['median']:.2g}"
-            rate += "" if limit is None else f" ({limit:.2g})"
-            cells = [model, name, *marks, f"{way['gradient']['median']:.1g}", rate, shown(way["seconds"])]
+            rate += "" if limit is None else f" ({limit:.3f})"
+            cells = [model, name, *marks, f"{way['gradient']['median']:.1g}", rate, shown(way["seconds"], 3)]
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 
