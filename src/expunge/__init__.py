@@ -25,6 +25,7 @@ _HOME = {
     "Uncertified": "certificate",
     "Vault": "vault",
     "codec": "maths.conditional_dependence",
+    "feature_sensitivity": "maths.feature_sensitivity",
     "foci": "maths.feature_ordering",
 }
 

@@ -354,6 +354,7 @@ SUBJECTS: dict[str, dict[str, Callable[[], Subject]]] = {
         "kronecker": lambda: (_l_foci("gradient_norm", "kronecker"), blobs()),
         "block Jacobi": lambda: (_l_foci("all", "slice_diagonal", max_accuracy_drop=0.5), blobs()),
         "products": lambda: (_l_foci("random", "gauss_newton", dense_limit=0), blobs()),
+        "rounds": lambda: (_l_foci("random", learner=Convex(), rounds=3), blobs()),
         "softmax": lambda: (_l_foci(learner=Convex()), blobs()),
         "squared": lambda: (_l_foci(learner=Convex(loss="squared")), line()),
         "certified": lambda: (

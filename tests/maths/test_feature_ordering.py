@@ -93,6 +93,21 @@ def test_pure_noise_is_over_selected_as_published_and_not_when_calibrated() -> N
     assert threshold(1000, 100, 1, given=False) == pytest.approx(0.1036, abs=1e-3)
 
 
+def test_the_calibrated_stop_asks_less_of_several_neighbours_and_still_refuses_noise() -> None:
+    chosen, weak = [], []
+    for seed in range(12):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=(250, 12))
+        chosen.append(len(foci(generator.normal(size=250), x, stop="calibrated", n_neighbors=5).selected))
+        y = x[:, 0] + 1.5 * generator.normal(size=250)
+        weak.append([foci(y, x, stop="calibrated", n_neighbors=m).selected[:1] == (0,) for m in (1, 5)])
+    assert sum(chosen) <= 2
+    assert np.sum(weak, axis=0)[1] > np.sum(weak, axis=0)[0] + 2
+    five, one = (threshold(1000, 100, 1, given=True, several=m) for m in (5, 1))
+    assert five == pytest.approx(one / 5**0.5)
+    assert threshold(1000, 9, 1, given=False, several=50) == threshold(1000, 9, 1, given=False, several=10)
+
+
 def test_a_group_is_chosen_as_one() -> None:
     generator = np.random.default_rng(0)
     x = generator.integers(0, 2, (400, 6))

@@ -327,6 +327,7 @@ def test_a_linear_model_is_certified_by_its_measured_residual_or_learned_again(r
         ({"curvature_rows": -1}, "curvature_rows=-1"),
         ({"guard_rows": 0}, "guard_rows=0"),
         ({"steps": 0}, "steps=0"),
+        ({"rounds": 0}, "rounds=0"),
         ({"noise_std": -1.0}, "noise_std=-1.0"),
         ({"max_accuracy_drop": 0.0}, "max_accuracy_drop=0.0"),
         ({"epsilon": 1.0}, "noise"),

@@ -32,6 +32,13 @@ DEPENDENCE = (
         f"{CODEC_TESTS}::test_noise_is_a_share_of_the_smallest_gap_so_a_fine_grid_keeps_its_order",
     ),
     Mutant(
+        "several neighbours meet the threshold of one",
+        FOCI,
+        "several=n_neighbors)",
+        "several=1)",
+        f"{FOCI_TESTS}::test_the_calibrated_stop_asks_less_of_several_neighbours_and_still_refuses_noise",
+    ),
+    Mutant(
         "a row is its own neighbour",
         "kernels/rank_minima.py",
         "    squares[i] = np.inf\n",
@@ -78,25 +85,26 @@ DEPENDENCE = (
 L_FOCI_TESTS = "tests/methods/test_l_foci.py"
 SLICE_TESTS = "tests/test_slices.py"
 METHOD, SOLVER = "methods/l_foci.py", "objective/slice_block.py"
+ROUNDS, ROUNDS_TESTS = "objective/block_rounds.py", "tests/test_block_rounds.py"
 
 L_FOCI = (
     Mutant(
         "the step goes down the loss of the rows that leave",
-        METHOD,
+        ROUNDS,
         "else removed / len(retained)",
         "else -removed / len(retained)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
     ),
     Mutant(
         "rows leave without their share of the penalty",
-        METHOD,
-        "objective.gradient_sum(w, forgotten) + len(forgotten) * objective.l2 * w",
-        "objective.gradient_sum(w, forgotten)",
+        ROUNDS,
+        "removed = slopes + len(forgotten) * objective.l2 * w",
+        "removed = slopes",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
     ),
     Mutant(
         "gradients of a batch are averaged",
-        METHOD,
+        ROUNDS,
         "else removed / len(retained)",
         "else removed / len(retained) / len(forgotten)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
@@ -107,6 +115,27 @@ L_FOCI = (
         "sampled(retained, record.seed, self.curvature_rows)",
         "sampled(retained.and_rows(forgotten), record.seed, self.curvature_rows)",
         f"{L_FOCI_TESTS}::test_all_slices_of_ridge_give_the_retrained_model",
+    ),
+    Mutant(
+        "every round draws the same block",
+        ROUNDS,
+        'keyed.subseed(seed, "round", number) if number else seed',
+        "seed",
+        f"{ROUNDS_TESTS}::test_random_blocks_arrive_at_the_minimiser_no_slower_than_the_bound",
+    ),
+    Mutant(
+        "later rounds follow the rows that left",
+        ROUNDS,
+        "if how.full or number else",
+        "if how.full else",
+        f"{ROUNDS_TESTS}::test_the_first_round_is_a_single_one_and_later_ones_follow_what_is_left",
+    ),
+    Mutant(
+        "the features of a group are drawn each by itself",
+        "maths/feature_sensitivity.py",
+        "drawn = some[:, labels]",
+        "drawn = np.resize(some, (len(some), *labels.shape))",
+        "tests/maths/test_feature_sensitivity.py::test_groups_change_together",
     ),
     Mutant(
         "a secant over the length of the step, in the unit of a squared Hessian",

@@ -11,6 +11,8 @@ noise up to seven features are chosen. `stop="calibrated"` asks for more than th
 
     T > z_{1 - alpha/p} c / sqrt(n),     c the standard deviation times sqrt(n), measured (below); p candidates left.
 
+With M neighbours c falls nearly as 1 / sqrt(M): the same stop then lets weaker features in.
+
 Differs from the paper and its code in:
 1. No feature at all is chosen where the first coefficient is not positive; columns are standardised, as R does.
 2. What is reported is both the coefficient of each step and the dependence on all that was chosen.
@@ -21,8 +23,9 @@ Differs from the paper and its code in:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +41,8 @@ Ints = NDArray[np.int64]
 STOPS = ("positive", "calibrated", "never")
 DIMENSIONS, DEVIATIONS = (1.0, 2.0, 3.0, 5.0, 10.0), (0.995, 1.074, 1.108, 1.135, 1.195)  # measured where y is noise
 CONDITIONAL = 1.6  # the same given other columns, at most 1.62 in 1 to 9 of them: two searches differ, not one
+FALL, CONDITIONAL_FALL = 0.4, 0.5  # c falls at least as M to the minus this, measured for M up to SEVERAL
+SEVERAL = 10
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,12 @@ def foci(
         search = _OneByOne(columns, ranks, threads)
     else:
         search = _Anew(columns, ranks, how, _checked(groups, len(columns)))
-    return _chosen(ranks, search, stop, alpha, max_features)
+    return _chosen(ranks, search, stop, partial(threshold, alpha=alpha, several=n_neighbors), max_features)
 
 
-def _chosen(ranks: Ranks, search: _OneByOne | _Anew, stop: str, alpha: float, most: int | None) -> FociResult:
+def _chosen(
+    ranks: Ranks, search: _OneByOne | _Anew, stop: str, calibrated: Callable[..., float], most: int | None
+) -> FociResult:
     selected: list[int] = []
     steps: list[float] = []
     cumulative: list[float] = []
@@ -124,7 +131,7 @@ def _chosen(ranks: Ranks, search: _OneByOne | _Anew, stop: str, alpha: float, mo
             needed = {"never": -math.inf, "positive": 0.0}.get(stop)
             if needed is None:
                 dimension = search.dimension(left[best])
-                needed = threshold(len(ranks.up), len(left), dimension, given=base is not None, alpha=alpha)
+                needed = calibrated(len(ranks.up), len(left), dimension, given=base is not None)
             if step > needed:
                 base = sums[best]
                 steps.append(step)
@@ -136,15 +143,17 @@ def _chosen(ranks: Ranks, search: _OneByOne | _Anew, stop: str, alpha: float, mo
         return FociResult(tuple(selected), tuple(steps), tuple(cumulative), reason)
 
 
-def threshold(n: int, candidates: int, dimension: int, *, given: bool, alpha: float = 0.05) -> float:
+def threshold(n: int, candidates: int, dimension: int, *, given: bool, alpha: float = 0.05, several: int = 1) -> float:
     """What the largest of so many coefficients exceeds with probability about alpha where none depends on y.
 
     Args:
         n: rows. candidates: p. dimension: columns a neighbour is searched in. given: whether other columns are in.
+        several: neighbours averaged over.
     """
     from scipy.special import ndtri  # slow to import
 
     deviation = CONDITIONAL if given else float(np.interp(dimension, DIMENSIONS, DEVIATIONS))
+    deviation *= math.pow(min(several, SEVERAL), -(CONDITIONAL_FALL if given else FALL))
     return float(-ndtri(alpha / candidates)) * deviation / math.sqrt(n)
 
 

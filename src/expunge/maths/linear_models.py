@@ -87,6 +87,18 @@ def add_hessian(H: Tensor, X: Tensor, y: Tensor, W: Tensor, loss: Loss) -> Tenso
     return gradient
 
 
+def add_hessian_block(H: Tensor, X: Tensor, y: Tensor, W: Tensor, loss: Loss, outputs: list[int]) -> None:
+    """Add to `H` (m q, m q) the sum of the losses' Hessians between m of the outputs; `completed` by W[outputs]."""
+    m, q = len(outputs), W.shape[1]
+    blocks = H.view(m, q, m, q)
+    for x, t in _chunks(X, y):
+        x = x.to(W.dtype)
+        curvature = loss.curvature(scores(x, W), t)
+        for a, b in _upper(m, loss):
+            i, j = outputs[a], outputs[b]
+            _add_weighted_gram(blocks[a, :, b, :], x, curvature[:, i] if loss.separable else curvature[:, i, j])
+
+
 def completed(H: Tensor, W: Tensor, loss: Loss) -> Tensor:
     """`H` (k q, k q) from `add_hessian`, mirrored in place into a symmetric matrix."""
     k, q = W.shape

@@ -47,17 +47,17 @@ from expunge.learners.sgd import Sgd
 from expunge.method import Forgetting, Method, Release, check_learnable, check_size, check_step
 from expunge.noise import NoiseKey, add_noise
 from expunge.objective import LinearObjective
+from expunge.objective.block_rounds import Rounds, walked
 from expunge.objective.measured_promise import measured_promise
 from expunge.objective.minimise import minimise_within
 from expunge.objective.perturbation import Perturbation
-from expunge.objective.selection import Selection, block_of, chosen_slices, sampled
+from expunge.objective.selection import Selection, sampled
 from expunge.objective.slice_block import BlockSolver
-from expunge.objective.slices import slices_of
 from expunge.rows import Rows
 from expunge.schema import Array
 
 PURPOSE: Purpose = ("l-foci",)
-LEAST = {"steps": 1, "curvature_rows": 0, "guard_rows": 1, "noise_std": 0.0}
+LEAST = {"steps": 1, "rounds": 1, "curvature_rows": 0, "guard_rows": 1, "noise_std": 0.0}
 WHY = Uncertified("The loss is not known to be convex, and weights outside the chosen slices were not changed at all.")
 ASSUMPTIONS = (
     "The loss is convex and every parameter, the intercept too, is penalised by l2 (structural).",
@@ -87,6 +87,7 @@ class LFoci(Method[LFociRecord]):
         learner: Sgd for networks, or Convex.
         selection: which slices. perturbation: of each row. solver: the block's curvature.
         gradient: "removed" (as published) or "full" (of the rows that stay). steps: Newton's; later ones take "full".
+        rounds: of steps, each in slices chosen anew ("random": all get their turn).
         curvature_rows: retained rows the curvature is taken over, a keyed sample; 0 for all.
         noise_std: on every released weight. epsilon, delta, max_epsilon: of a certificate, for Convex; None for none.
         max_accuracy_drop: of the retained rows, beyond which a step is refused. guard_rows: a keyed sample of them.
@@ -99,6 +100,7 @@ class LFoci(Method[LFociRecord]):
     solver: BlockSolver = field(default_factory=BlockSolver)
     gradient: Literal["removed", "full"] = "removed"
     steps: int = 1
+    rounds: int = 1
     curvature_rows: int = 0
     noise_std: float = 0.0
     epsilon: float | None = None
@@ -145,20 +147,15 @@ class LFoci(Method[LFociRecord]):
         if not len(forgotten):
             return Forgetting(record, self._promised(record), {})
         objective, w = self.learner.objective(record.training), self.learner.flat(record.training)
-        slices, removed = slices_of(objective), objective.gradient_sum(w, forgotten) + len(forgotten) * objective.l2 * w
-        seed, how = keyed.subseed(record.seed, *PURPOSE), (self.selection, self.perturbation)
-        chosen = chosen_slices(objective, w, slices, forgotten, removed, *how, seed)
-        if not chosen:
+        how = Rounds(self.selection, self.perturbation, self.solver, self.rounds, self.steps, self.gradient == "full")
+        curved, seed = sampled(retained, record.seed, self.curvature_rows), keyed.subseed(record.seed, *PURPOSE)
+        end = walked(objective, w, retained, forgotten, curved, how, seed)
+        if end is None:
             raise MustRetrain("The loss of the forgotten rows depends on no slice: nothing would change.")
-        block = block_of(slices, chosen)
-        curved, after, products = sampled(retained, record.seed, self.curvature_rows), w, 0
-        for number in range(self.steps):
-            full = self.gradient == "full" or number > 0
-            b = -objective.gradient(after, retained) if full else removed / len(retained)
-            step = self.solver.step(objective, after, curved, forgotten, block, b[block.positions])
-            after, products = after.index_add(0, block.positions, step.x), products + step.products
-        stats = {"slices": float(len(chosen)), "weights": float(len(block.positions)), "products": float(products)}
-        stats |= {"clamped": float(step.clamped), "shift": step.shift, "moved": float((after - w).norm())}
+        after = end.w
+        stats = {"slices": float(len(end.chosen)), "weights": float(end.touched.sum())}
+        stats |= {"products": float(end.products), "clamped": float(end.clamped), "shift": end.shift}
+        stats["moved"] = float((after - w).norm())
         moved = replace(record, training=self.learner.moved(record.training, after), size=len(retained))
         guard = sampled(retained, record.seed, self.guard_rows)
         stats |= guarded(self.learner, record.training, moved.training, guard, self.max_accuracy_drop)

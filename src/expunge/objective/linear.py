@@ -114,6 +114,20 @@ class LinearObjective(Objective):
     def hessian(self, w: Tensor, rows: Rows) -> Tensor:
         return self.gradient_and_hessian(w, rows)[1]
 
+    def hessian_block(self, w: Tensor, rows: Rows, positions: Tensor) -> Tensor:
+        """The Hessian of F between the weights at `positions` (p,), (p, p): of their outputs only is it made."""
+        W, n = self.matrix(w), counted(rows)
+        outputs, place = torch.unique(positions // W.shape[1], return_inverse=True)
+        size = len(outputs) * W.shape[1]
+        H = w.new_zeros((size, size))
+        for X, y in self._batches(rows, w):
+            linear_models.add_hessian_block(H, X, y, W, self.loss, outputs.tolist())
+        _sound(H.diagonal(), w, _tables(rows))
+        H = linear_models.completed(H, W[outputs], self.loss).div_(n)
+        H.diagonal().add_(self.l2)
+        local = place * W.shape[1] + positions % W.shape[1]
+        return H[local][:, local]
+
     @override
     def hvp(self, w: Tensor, rows: Rows) -> Product:
         W, n = self.matrix(w), counted(rows)

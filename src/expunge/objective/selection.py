@@ -3,7 +3,7 @@
     l_foci            all slices compete (the paper's)
     l_foci_per_layer  the slices of each layer compete among themselves; the union
     cheapest          the one slice of the largest coefficient
-    gradient_norm     the `count` slices of the largest gradient of the rows that leave
+    gradient_norm     the `count` slices of the largest gradient: of the rows that leave, or of what is left to go
     random            `count` slices, keyed
     all               every slice: the full Newton step
 
@@ -69,7 +69,7 @@ def chosen_slices(
     w: Tensor,
     slices: Slices,
     forgotten: Rows,
-    removed: Tensor,
+    slopes: Tensor,
     how: Selection,
     perturbation: Perturbation,
     seed: int,
@@ -77,7 +77,7 @@ def chosen_slices(
     """The numbers of the chosen slices, ascending.
 
     Args:
-        removed: (d,) the sum of the gradients of the rows that leave. seed: of perturbations and of `random`.
+        slopes: (d,) the gradient that the step is to follow, of any scale. seed: of perturbations and of `random`.
     """
     match how.selector:
         case "all":
@@ -86,7 +86,7 @@ def chosen_slices(
             numbers = np.arange(len(slices), dtype=np.uint64)
             return tuple(sorted(keyed.k_smallest(seed, ("random slices",), numbers, how.count).tolist()))
         case "gradient_norm":
-            largest = torch.topk(slices.norms(removed), min(how.count, len(slices))).indices
+            largest = torch.topk(slices.norms(slopes), min(how.count, len(slices))).indices
             return tuple(sorted(largest.tolist()))
     found: set[int] = set()
     for table in forgotten.batches(1):
