@@ -6,9 +6,9 @@ of the trees alone, whatever the history; a change makes new tensors for the chu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,12 +20,14 @@ from torch import Tensor
 
 from expunge.kernels import forest_layout as at
 from expunge.kernels.forest_build import grow_trees
+from expunge.kernels.forest_store import index_bucket
 from expunge.kernels.forest_table import table_of
-from expunge.kernels.forest_update import SAME, update_trees
+from expunge.kernels.forest_update import IN_PLACE, SAME, reached, update_trees
 
 BUCKETS = 1 << at.STORE_BITS
+SPARE = 256  # words by which a part may grow where it is written
 Words = NDArray[Any]
-_PLACES: WeakKeyDictionary[Forest, NDArray[np.int64]] = WeakKeyDictionary()  # asking 1,600 tensors takes a millisecond
+_NOTHING = np.zeros(4, np.uint64)  # where a bucket without rows is said to lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,23 @@ class Forest:
     crowns: Tensor
     ends: Tensor
     parts: tuple[tuple[Tensor | None, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the words of a forest lie, for the kernels: found once, and brought up to date by each change.
+
+    Attributes:
+        parts: (trees, parts, 2) addresses and words. buckets: (128, 2) addresses and rows. first: of `fetch`; its bits.
+    """
+
+    parts: NDArray[np.int64]
+    buckets: NDArray[np.int64]
+    first: NDArray[np.uint16]
+    bits: int
+
+
+_PLACES: WeakKeyDictionary[Forest, Places] = WeakKeyDictionary()  # asking 1,600 tensors takes a millisecond
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +115,9 @@ def grow(rows: CodedRows, growing: Growing) -> tuple[Forest, NDArray[np.int64]]:
     nothing = ((None,) * (1 << int(growing.settings[at.CUT])),) * len(growing.roots)
     empty: tuple[Tensor | None, ...] = (None,) * BUCKETS
     store = _stored(empty, rows, rows.keys[:0], rows.codes.shape[1])
-    parts_at = np.zeros((len(growing.roots), len(nothing[0]), 2), np.int64)
-    return _gathered(some, growing, store, nothing, parts_at)
+    before = np.zeros((len(growing.roots), len(nothing[0]), 2), np.int64)
+    forest, _, counters = _gathered(some, growing, store, nothing, before)
+    return forest, counters
 
 
 def changed(
@@ -118,15 +138,19 @@ def changed(
         np.concatenate([-left.weights, came.weights]).astype(dtype),
         np.concatenate([left.keys, came.keys]),
     )
-    buckets = (_addresses(store, width), width, np.empty(0, np.int32), np.empty(0, np.uint64))
+    before = _places(forest, width)
+    places = _moved(before, forest.store, store, width)
+    buckets = (places.buckets, _NOTHING[:0], places.first, places.bits, np.empty(0, np.int32))
     crowns, ends = forest.crowns.numpy(), forest.ends.numpy()
-    parts_at = _places(forest)
+    parts_at = before.parts
+    rooms_at, rooms = _rooms(crowns, ends, parts_at, changes[0], growing)
 
     def some(first: int, last: int) -> Any:
         return update_trees(
             crowns,
             ends[first : last + 1],
             parts_at[first:last],
+            rooms_at[first:last],
             buckets,
             changes,
             growing.roots[first:last],
@@ -136,7 +160,9 @@ def changed(
             growing.like,
         )
 
-    return _gathered(some, growing, store, forest.parts, parts_at)
+    new, parts_at, counters = _gathered(some, growing, store, forest.parts, parts_at, rooms)
+    _PLACES[new] = replace(places, parts=parts_at)
+    return new, counters
 
 
 def missing_keys(forest: Forest, keys: NDArray[np.uint64], features: int) -> NDArray[np.bool_]:
@@ -164,7 +190,7 @@ def stored_rows(forest: Forest, keys: NDArray[np.uint64], features: int) -> Code
 
 def nodes(forest: Forest, growing: Growing) -> tuple[NDArray[np.int64], Words, NDArray[np.int64]]:
     """All nodes in preorder: feature (-1: leaf), value, right child, depth (m, 4); rows and totals; trees' starts."""
-    words = (forest.crowns.numpy(), forest.ends.numpy(), _places(forest), growing.settings)
+    words = (forest.crowns.numpy(), forest.ends.numpy(), _places(forest, len(growing.categorical)).parts, growing.settings)
     starts = np.zeros(len(forest.ends), np.int64)
     width = 1 + int(growing.settings[at.NODE_TOTALS])
     dtype = growing.like.dtype
@@ -208,9 +234,9 @@ def _opened(bucket: Tensor, features: int) -> tuple[Words, Words, Words, Words]:
     """Keys, targets, weights and codes of a bucket."""
     words = bucket.numpy()
     rows = len(words) // (at.BESIDE_CODES + features)
-    table = words[2 * rows :].reshape(rows, -1)
-    targets = np.ascontiguousarray(table[:, features : features + 2]).view(np.int64)[:, 0]
-    return words[: 2 * rows].view(np.uint64), targets, table[:, features + 2], table[:, :features]
+    table = words[2 * rows :].reshape(-1, rows)
+    targets = np.ascontiguousarray(table[features : features + 2].T).view(np.int64)[:, 0]
+    return words[: 2 * rows].view(np.uint64), targets, table[features + 2], table[:features].T
 
 
 def _stored(
@@ -230,7 +256,7 @@ def _stored(
         order = np.argsort(keys)
         beside = targets[order].view(np.int32).reshape(-1, 2), weights[order].astype(np.int32)[:, None]
         table = np.concatenate([codes[order], *beside], axis=1)
-        words = np.concatenate([keys[order].view(np.int32), table.reshape(-1)])
+        words = np.concatenate([keys[order].view(np.int32), table.T.reshape(-1)])
         new[bucket] = torch.from_numpy(words) if len(words) else None
     return tuple(new)
 
@@ -241,8 +267,12 @@ def _gathered(
     store: tuple[Tensor | None, ...],
     before: tuple[tuple[Tensor | None, ...], ...],
     parts_at: NDArray[np.int64],
-) -> tuple[Forest, NDArray[np.int64]]:
-    """The forest of what `some` trees give, of all trees; parts that stay as they are are those of `before`."""
+    rooms: Mapping[tuple[int, int], Tensor] | None = None,
+) -> tuple[Forest, NDArray[np.int64], NDArray[np.int64]]:
+    """The forest of what `some` trees give, of all trees; where its parts lie; counters.
+
+    Parts that stay as they are are those of `before`, at `parts_at`; others may stand in the `rooms` made for them.
+    """
     trees = len(growing.roots)
     edges: list[int] = np.linspace(0, trees, min(growing.threads, trees) + 1).astype(int).tolist()
     runs = list(pairwise(edges))
@@ -253,37 +283,80 @@ def _gathered(
             results = list(pool.map(lambda run: some(*run), runs))
     ends: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
     parts, parts_at = list(before), parts_at.copy()
-    for (start, _), (_, crown_ends, words, lies, _) in zip(runs, results, strict=True):
+    for (start, stop), (_, crown_ends, words, lies, _) in zip(runs, results, strict=True):
         ends.append(crown_ends[1:] + ends[-1][-1])
-        tree_of, part_of = (where.tolist() for where in np.nonzero(lies[:, :, 0] != SAME))
-        places = lies[lies[:, :, 0] != SAME].tolist()
-        new: dict[int, list[Tensor | None]] = {}
-        for tree, part, (first, last) in zip(tree_of, part_of, places, strict=True):
-            if tree not in new:
-                new[tree] = list(parts[start + tree])
-            made = None if first < 0 else torch.from_numpy(words[first:last].copy())
-            new[tree][part] = made
-            parts_at[start + tree, part] = (0, 0) if made is None else (made.data_ptr(), last - first)
-        for tree, of_tree in new.items():
-            parts[start + tree] = tuple(of_tree)
-    crowns = np.concatenate([result[0] for result in results])
+        tree_of, part_of = np.nonzero(lies[:, :, 0] != SAME)
+        places = lies[tree_of, part_of].tolist()
+        made: list[Tensor | None] = []
+        for tree, part, (at_, end) in zip((tree_of + start).tolist(), part_of.tolist(), places, strict=True):
+            if at_ == IN_PLACE:
+                assert rooms is not None
+                tensor: Tensor | None = rooms[tree, part].resize_(end)
+            else:
+                tensor = torch.from_numpy(words[at_:end].copy()) if at_ >= 0 else None
+            parts[tree] = (*parts[tree][:part], tensor, *parts[tree][part + 1 :])
+            made.append(tensor)
+        parts_at[start:stop][tree_of, part_of] = _addresses(made)
+    crowns = results[0][0] if len(results) == 1 else np.concatenate([result[0] for result in results])
     forest = Forest(store, torch.from_numpy(crowns), torch.from_numpy(np.concatenate(ends)), tuple(parts))
-    _PLACES[forest] = parts_at
-    return forest, np.sum([result[4] for result in results], axis=0)
+    return forest, parts_at, np.sum([result[4] for result in results], axis=0)
 
 
-def _places(forest: Forest) -> NDArray[np.int64]:
-    """(trees, parts, 2): where each part's words lie and how many there are."""
+def _rooms(
+    crowns: Words, ends: Words, parts_at: NDArray[np.int64], codes: NDArray[np.int32], growing: Growing
+) -> tuple[NDArray[np.int64], dict[tuple[int, int], Tensor]]:
+    """Memory for the parts that the changed rows reach, so that kernels write them once: where it lies, and by part."""
+    rooms_at = np.zeros_like(parts_at)
+    if growing.settings[at.DRY]:
+        return rooms_at, {}
+    marks = np.zeros(parts_at.shape[:2], np.uint8)
+    reached(crowns, ends, codes, growing.settings, growing.categorical, marks)
+    tree_of, part_of = np.nonzero(marks)
+    dtype = torch.int32 if growing.settings[at.CLASSES] else torch.int64
+    sizes = parts_at[tree_of, part_of, 1]
+    made = [torch.empty(size, dtype=dtype) for size in (sizes + (sizes >> 6) + SPARE).tolist()]
+    rooms_at[tree_of, part_of] = _addresses(made)
+    return rooms_at, dict(zip(zip(tree_of.tolist(), part_of.tolist(), strict=True), made, strict=True))
+
+
+def _places(forest: Forest, features: int) -> Places:
+    """Where the forest's words lie."""
     if forest not in _PLACES:
-        places = _addresses([part for tree in forest.parts for part in tree])
-        _PLACES[forest] = places.reshape(len(forest.parts), -1, 2)
+        parts = _addresses(part for tree in forest.parts for part in tree).reshape(len(forest.parts), -1, 2)
+        buckets = _addresses(forest.store, features)
+        rows = int(buckets[:, 1].sum())
+        bits = min(max((4 * rows - 1).bit_length(), at.STORE_BITS), 20)
+        indexed = rows <= at.INDEXED and buckets[:, 1].max() < 2**16
+        places = Places(parts, buckets, np.zeros((1 << bits) if indexed else 0, np.uint16), bits)
+        for which in range(BUCKETS if indexed else 0):
+            _index(places, forest.store[which], which)
+        _PLACES[forest] = places
     return _PLACES[forest]
 
 
-def _addresses(tensors: Sequence[Tensor | None], features: int = 1 - at.BESIDE_CODES) -> NDArray[np.int64]:
+def _moved(
+    places: Places, before: tuple[Tensor | None, ...], store: tuple[Tensor | None, ...], features: int
+) -> Places:
+    """The places after some buckets of the store were replaced."""
+    new = replace(places, buckets=places.buckets.copy(), first=places.first.copy())
+    for which, (old, bucket) in enumerate(zip(before, store, strict=True)):
+        if old is not bucket:
+            new.buckets[which] = _addresses([bucket], features)[0]
+            if len(new.first):
+                _index(new, bucket, which)
+    return new
+
+
+def _index(places: Places, bucket: Tensor | None, which: int) -> None:
+    rows = int(places.buckets[which, 1])
+    keys = _NOTHING[:0] if bucket is None else bucket.numpy()[: 2 * rows].view(np.uint64)
+    index_bucket(keys, which, places.first, places.bits)
+
+
+def _addresses(tensors: Iterable[Tensor | None], features: int = 1 - at.BESIDE_CODES) -> NDArray[np.int64]:
     """(m, 2): where each tensor's words lie and how many; of a bucket of rows of `features`, how many rows."""
-    places = np.empty((len(tensors), 2), np.int64)
-    places[:, 0] = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-    places[:, 1] = [0 if tensor is None else len(tensor) for tensor in tensors]
-    places[:, 1] //= at.BESIDE_CODES + features
-    return places
+    nothing = (_NOTHING.ctypes.data, 0)
+    places = [nothing if tensor is None else (tensor.data_ptr(), tensor.numel()) for tensor in tensors]
+    found = np.array(places, np.int64).reshape(-1, 2)
+    found[:, 1] //= at.BESIDE_CODES + features
+    return found
