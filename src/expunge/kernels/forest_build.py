@@ -11,7 +11,6 @@ from expunge.kernels.compiled import compiled, lent
 from expunge.kernels.forest_node import SIDE, best_split, derived, gather, goes_left, hashed, look, stops
 
 U64 = np.uint64
-COUNTING = 96  # keys up to which counting sorts fastest
 
 
 @compiled
@@ -49,6 +48,7 @@ def buffers_of(rows: int, p: Any, like: Any) -> Any:
         np.empty((1 + max(p[at.CLASSES], 2), most), like.dtype),
         np.empty(p[at.FEATURES], np.uint64),
         np.empty(rows, np.uint64),
+        np.empty(rows + 2, np.int32),
     )
     gathered = (np.empty(rows, np.int32), np.empty(rows, like.dtype), np.empty(rows, like.dtype))
     return selecting, gathered, np.empty((3, most), np.float64)
@@ -59,46 +59,46 @@ def lent_buffers(scratch: Any) -> Any:
     """The same buffers, `lent`."""
     b, (x, t, w), scores = scratch
     first = (lent(b[0]), lent(b[1]), lent(b[2]), lent(b[3]))
-    second = (lent(b[4]), lent(b[5]), lent(b[6]), lent(b[7]), lent(b[8]))
+    second = (lent(b[4]), lent(b[5]), lent(b[6]), lent(b[7]), lent(b[8]), lent(b[9]))
     return first + second, (lent(x), lent(t), lent(w)), lent(scores)
 
 
 @compiled
-def in_order_of_keys(keys: Any, size: int) -> None:
-    """Sort keys[:size] where they stand: Shell's sort, which compiles fast and is at its best where they nearly are."""
-    gap = 1
-    while 3 * gap + 1 < size:
-        gap = 3 * gap + 1
-    while gap > 0:
-        for i in range(gap, size):
-            key, j = keys[i], i
-            while j >= gap and keys[j - gap] > key:
-                keys[j] = keys[j - gap]
-                j -= gap
-            keys[j] = key
-        gap //= 3
+def put_in_order(keys: Any, size: int, starts: Any, out: Any) -> None:
+    """Sort keys[:size] into `out`, which is another array. Keys are as good as uniform: almost no two share a slot.
+
+    Args:
+        starts: scratch, longer than size.
+    """
+    for i in range(size + 1):
+        starts[i] = 0
+    for i in range(size):
+        starts[np.int64(((keys[i] >> U64(32)) * U64(size)) >> U64(32)) + 1] += 1
+    for i in range(size):
+        starts[i + 1] += starts[i]
+    for i in range(size):
+        slot = np.int64(((keys[i] >> U64(32)) * U64(size)) >> U64(32))
+        out[starts[slot]] = keys[i]
+        starts[slot] += 1
+    for i in range(1, size):
+        key, j = out[i], i
+        while j > 0 and out[j - 1] > key:
+            out[j] = out[j - 1]
+            j -= 1
+        out[j] = key
 
 
 @compiled
 def write_leaf(out: Any, o: int, keys: Any, size: int, p: Any) -> Any:
-    """Finish the leaf at out[o:], whose totals stand there, with its rows' keys[:size], put in order; its end.
-
-    Few keys, as most leaves have, are placed by counting; many are sorted first.
-    """
-    first = o + at.TOTALS + p[at.NODE_TOTALS]
+    """Finish the leaf at out[o:], whose totals stand there, with its rows' keys[:size], which are in order; its end."""
+    start = o + at.TOTALS + p[at.NODE_TOTALS]
     out[o + at.SIZE], out[o + at.MEMBERS] = at.TOTALS + p[at.NODE_TOTALS] + 2 * size, size
     out[o + at.FEATURE], out[o + at.VALUE], out[o + at.RIGHT] = -1, 0, 0
-    if size > COUNTING:
-        in_order_of_keys(keys, size)
+    words = out[start : start + 2 * size]
     for i in range(size):
-        key, place = keys[i], i
-        if size <= COUNTING:
-            place = 0
-            for j in range(size):
-                place += keys[j] < key
-        out[first + 2 * place] = np.int32(np.uint32(key & U64(0xFFFFFFFF)))
-        out[first + 2 * place + 1] = np.int32(np.uint32(key >> U64(32)))
-    return first + 2 * size
+        words[2 * i] = np.int32(np.uint32(keys[i] & U64(0xFFFFFFFF)))
+        words[2 * i + 1] = np.int32(np.uint32(keys[i] >> U64(32)))
+    return start + 2 * size
 
 
 @compiled
@@ -157,7 +157,8 @@ def build(
     """The subtree over the rows index[first:last], appended to the crown or to its parts by depth; the new `state`.
 
     Args:
-        rows: codes (flat), words from row to row and from feature to feature, targets, weights, keys.
+        rows: codes (flat), words from row to row and from feature to feature, targets, weights, keys. They are sorted
+            by key, and so are the rows of each leaf, because each division keeps the order.
         depth, key, path: of the subtree's root; the path is the number of its sides, of the part's root below the cut.
         state: crown, its words used, parts, their words used, counters. ends: (2^CUT, 2) where each part lies.
     """

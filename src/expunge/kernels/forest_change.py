@@ -8,7 +8,7 @@ import numpy as np
 
 from expunge.kernels import forest_layout as at
 from expunge.kernels.compiled import compiled, words_at
-from expunge.kernels.forest_build import in_order_of_keys
+from expunge.kernels.forest_build import put_in_order
 from expunge.kernels.forest_node import VALUES, derived, examined, goes_left, rank
 from expunge.kernels.forest_refill import refilled
 from expunge.kernels.forest_store import joined, located, read_column, read_targets
@@ -53,7 +53,7 @@ def located_after(keys: Any, changes: Any, index: Any, store: Any, p: Any, rows:
         rows: places, targets, weights and keys to be set, and an empty array of int32.
     """
     places, t, w, kept, words = rows
-    count = located(keys, store, places, kept, 0)
+    count = located(keys, store, places, kept, np.int64(0))
     for e in index:
         if changes[2][e] > 0:
             count = located(changes[3][e : e + 1], store, places, kept, count)
@@ -145,16 +145,15 @@ def left_before(old: Any, s: int, p: Any, changes: Any, index: Any, categorical:
 
 @compiled
 def keys_after(keys: Any, changes: Any, index: Any) -> Any:
-    """The keys without those of rows that left, with those of rows that came; they stand in no order."""
-    left = np.empty(len(index), np.uint64)
-    gone = 0
+    """The keys without those of rows that left, with those of rows that came, in order."""
+    size = len(keys) + len(index)
+    left, after, starts = np.empty(len(index), np.uint64), np.empty(2 * size, np.uint64), np.empty(size + 2, np.int32)
+    gone, count = 0, 0
     for e in index:
         if changes[2][e] < 0:
-            left[gone] = changes[3][e]
+            after[gone] = changes[3][e]
             gone += 1
-    in_order_of_keys(left, gone)
-    after = np.empty(len(keys) + len(index), np.uint64)
-    count = 0
+    put_in_order(after, gone, starts, left)
     for key in keys:
         low, high = 0, gone
         while low < high:
@@ -170,7 +169,9 @@ def keys_after(keys: Any, changes: Any, index: Any) -> Any:
         if changes[2][e] > 0:
             after[count] = changes[3][e]
             count += 1
-    return after[:count]
+    sorted_keys = after[size:]
+    put_in_order(after, count, starts, sorted_keys)
+    return sorted_keys[:count]
 
 
 @compiled

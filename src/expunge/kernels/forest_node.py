@@ -216,7 +216,7 @@ def examined(  # noqa: C901
     o: int,
 ) -> Any:
     """Write a feature's candidates and counts over the rows x[:size] to out[o:]; the words written."""
-    drawn, ranks, values, places, marks, raw, counts, _, _ = b
+    drawn, ranks, values, places, marks, raw, counts, _, _, _ = b
     extra = U32(0)
     few = size < most
     if few:  # all values are kept, whatever their priorities

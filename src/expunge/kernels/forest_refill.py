@@ -37,7 +37,7 @@ def refilled(
         x, t, w, size: the rows, none where all values of the node were kept, and none can follow. last: the rank of the
             last of the kept values.
     """
-    drawn, ranks, values, _, _, raw, counts, _, _ = b
+    drawn, ranks, values, _, _, raw, counts, _, _, _ = b
     count, channels = np.int64(out[o + 1]), p[at.CHANNELS]
     first = o + at.COUNTED
     for i in range(count):

@@ -291,9 +291,9 @@ def update_tree(  # noqa: C901
             task_keys[waiting + 1] = derived(secret, key, SIDE, 0)
             waiting += 2
             continue
-        if have < 0:
-            keys = members(old, s, old_end, depth, path, p, parts_at, like, scratch[0][8])
-            have = located_after(keys, changes, here, store, p, located_rows)
+        keys = members(old, s, old_end, depth, path, p, parts_at, like, scratch[0][8])
+        ordered = keys_after(keys, changes, here)
+        have = located_after(ordered, changes, index[:0], store, p, located_rows)
         counters[at.REBUILT] += 1
         counters[at.REBUILT_ROWS] += have
         if p[at.DRY]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -160,7 +161,7 @@ def changed(
             growing.like,
         )
 
-    new, parts_at, counters = _gathered(some, growing, store, forest.parts, parts_at, rooms)
+    new, parts_at, counters = _gathered(some, growing, store, forest.parts, parts_at, rooms_at, rooms)
     _PLACES[new] = replace(places, parts=parts_at)
     return new, counters
 
@@ -171,7 +172,7 @@ def missing_keys(forest: Forest, keys: NDArray[np.uint64], features: int) -> NDA
     for bucket, here in _by_bucket(keys):
         held = forest.store[bucket]
         if held is not None:
-            absent[here] = ~np.isin(keys[here], _opened(held, features)[0])
+            absent[here] = ~_among(keys[here], _opened(held, features)[0])
     return absent
 
 
@@ -214,8 +215,16 @@ def named(counters: NDArray[np.int64]) -> dict[str, float]:
     return dict(zip(names, counters.tolist(), strict=True))
 
 
+def _among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of the keys are among the `known`, which are sorted."""
+    where = np.searchsorted(known, keys)
+    return np.asarray((where < len(known)) & (known[np.minimum(where, len(known) - 1)] == keys))
+
+
 def _by_bucket(keys: NDArray[np.uint64]) -> list[tuple[int, NDArray[np.int64]]]:
     """Each bucket that a key belongs to, with the positions of its keys."""
+    if len(keys) == 1:
+        return [(int(keys[0] >> np.uint64(64 - at.STORE_BITS)), np.zeros(1, np.int64))]
     which = (keys >> np.uint64(64 - at.STORE_BITS)).astype(np.int64)
     return [(bucket, np.flatnonzero(which == bucket)) for bucket in np.unique(which).tolist()]
 
@@ -243,13 +252,13 @@ def _stored(
     store: tuple[Tensor | None, ...], came: CodedRows, gone: NDArray[np.uint64], features: int
 ) -> tuple[Tensor | None, ...]:
     """The buckets without the rows that left and with those that came."""
-    new = list(store)
+    new, leaving = list(store), np.sort(gone)
     for bucket, here in _by_bucket(np.concatenate([came.keys, gone])):
         added = here[here < len(came.keys)]
         held = store[bucket]
         new_rows: tuple[Words, ...] = (came.keys, came.targets, came.weights, came.codes)
         before = tuple(part[:0] for part in new_rows) if held is None else _opened(held, features)
-        stay = ~np.isin(before[0], gone)
+        stay = ~_among(before[0], leaving) if len(leaving) else np.ones(len(before[0]), bool)
         keys, targets, weights, codes = (
             np.concatenate([old[stay], fresh[added]]) for old, fresh in zip(before, new_rows, strict=True)
         )
@@ -267,7 +276,8 @@ def _gathered(
     store: tuple[Tensor | None, ...],
     before: tuple[tuple[Tensor | None, ...], ...],
     parts_at: NDArray[np.int64],
-    rooms: Mapping[tuple[int, int], Tensor] | None = None,
+    rooms_at: NDArray[np.int64] | None = None,
+    rooms: Mapping[tuple[int, int], Tensor] = MappingProxyType({}),
 ) -> tuple[Forest, NDArray[np.int64], NDArray[np.int64]]:
     """The forest of what `some` trees give, of all trees; where its parts lie; counters.
 
@@ -283,20 +293,25 @@ def _gathered(
             results = list(pool.map(lambda run: some(*run), runs))
     ends: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
     parts, parts_at = list(before), parts_at.copy()
-    for (start, stop), (_, crown_ends, words, lies, _) in zip(runs, results, strict=True):
+    for (start, _), (_, crown_ends, words, lies, _) in zip(runs, results, strict=True):
         ends.append(crown_ends[1:] + ends[-1][-1])
         tree_of, part_of = np.nonzero(lies[:, :, 0] != SAME)
-        places = lies[tree_of, part_of].tolist()
-        made: list[Tensor | None] = []
-        for tree, part, (at_, end) in zip((tree_of + start).tolist(), part_of.tolist(), places, strict=True):
-            if at_ == IN_PLACE:
-                assert rooms is not None
-                tensor: Tensor | None = rooms[tree, part].resize_(end)
+        places = lies[tree_of, part_of]
+        tree_of += start
+        where = parts_at[tree_of, part_of] if rooms_at is None else rooms_at[tree_of, part_of]
+        where[:, 1] = places[:, 1]
+        for i, (tree, part, (first, end)) in enumerate(
+            zip(tree_of.tolist(), part_of.tolist(), places.tolist(), strict=True)
+        ):
+            made: Tensor | None
+            if first == IN_PLACE:
+                made = rooms[tree, part].resize_(end)
             else:
-                tensor = torch.from_numpy(words[at_:end].copy()) if at_ >= 0 else None
-            parts[tree] = (*parts[tree][:part], tensor, *parts[tree][part + 1 :])
-            made.append(tensor)
-        parts_at[start:stop][tree_of, part_of] = _addresses(made)
+                made = torch.from_numpy(words[first:end].copy()) if first >= 0 else None
+                where[i] = _addresses([made])
+            of_tree = parts[tree]
+            parts[tree] = (*of_tree[:part], made, *of_tree[part + 1 :])
+        parts_at[tree_of, part_of] = where
     crowns = results[0][0] if len(results) == 1 else np.concatenate([result[0] for result in results])
     forest = Forest(store, torch.from_numpy(crowns), torch.from_numpy(np.concatenate(ends)), tuple(parts))
     return forest, parts_at, np.sum([result[4] for result in results], axis=0)
