@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli import auditing, demo, forgetting, inspecting, learning, proving, serving
-from expunge.cli.output import UsageError, in_one_line, note, say
+from expunge.cli.output import UsageError, in_one_line, note, note_log, say
 from expunge.errors import ExpungeError
 
 app = typer.Typer(
@@ -66,6 +66,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
+    note_log()
     try:
         app(arguments, prog_name="expunge")
     except UsageError as error:

@@ -40,7 +40,7 @@ def buffers_of(rows: int, p: Any, like: Any) -> Any:
     most = p[at.CANDIDATES] + 2
     selecting = (
         np.empty(rows, np.uint32),
-        np.empty((2, 2 * most + 16), np.uint64),
+        np.empty((2, 2 * most + 80), np.uint64),
         np.empty(2 * most + 2, np.int32),
         np.empty(rows, np.int32),
         np.empty(most, np.int32),

@@ -81,7 +81,7 @@ def add_inside(channel: Any, values: Any, x: Any, amount: Any, categorical: Any)
 
 
 @compiled
-def changed_feature(  # noqa: C901
+def changed_feature(
     old: Any, s: int, changes: Any, index: Any, node: Any, most: int, fixed: Any, out: Any, o: int
 ) -> Any:
     """The feature at old[s:] with the changes counted, at out[o:]; its words.

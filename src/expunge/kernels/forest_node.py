@@ -15,6 +15,7 @@ U64, U32 = np.uint64, np.uint32
 SIDE, ORDER, VALUES = 0, 1, 2  # purposes of a node's hashes
 FLIP = U32(0x80000000)
 DIRECT = 12  # up to so many candidates of two classes, each is counted by itself
+MET = 64  # ranks met lately, by their lowest bits of priority
 LINEAR = 64  # up to so many values, comparing with each is faster than searching
 
 
@@ -36,10 +37,11 @@ def ordered_ranks(  # noqa: C901
 ) -> Any:
     """The `most` smallest distinct ranks of the values of the chosen rows, in order, to ranks[0]; how many.
 
-    Where all fit into ranks[1] they are ordered by counting, without a branch; many (equal ones, mostly) by insertion.
+    A few are ordered by counting, without a branch; many (equal ones, mostly) by insertion: a rank that was met lately
+    is passed over.
     """
     into, given = ranks[0], ranks[1]
-    if size <= len(given):
+    if size <= 2 * most + 18:
         for c in range(size):
             i = chosen[c]
             given[c] = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
@@ -56,17 +58,20 @@ def ordered_ranks(  # noqa: C901
                 count += 1
         return min(count, most)
     count = 0
+    for slot in range(MET):
+        given[slot] = U64(slot == 0) << U64(32)  # a rank that would stand in another slot
     for c in range(size):
         i = chosen[c]
         new = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
-        known = 0
-        for j in range(count):
-            known += into[j] == new
-        if known or (count == most and new > into[most - 1]):
+        low = np.int64(drawn[i] & U32(MET - 1))
+        if given[low] == new:
             continue
+        given[low] = new
         place = count
         while place > 0 and into[place - 1] > new:
             place -= 1
+        if place == most or (place > 0 and into[place - 1] == new):
+            continue
         for j in range(min(count, most - 1), place, -1):
             into[j] = into[j - 1]
         into[place] = new
@@ -430,7 +435,7 @@ def look(
     out: Any,
     o: int,
 ) -> Any:
-    """Write the features that a node looks at over the rows index[start:end] to out[o:]: their number, then each; the end.
+    """Write the features that a node looks at over its rows index[start:end] to out[o:]: number, then each; the end.
 
     In the order of their hashes, up to the EXAMINED-th one that varies. Targets and weights are gathered already.
     """

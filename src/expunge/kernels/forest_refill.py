@@ -26,8 +26,19 @@ def next_rank(x: Any, drawn: Any, size: int, last: Any) -> Any:
 
 
 @compiled
-def refilled(
-    categorical: int, x: Any, t: Any, w: Any, size: int, key: Any, most: int, last: Any, p: Any, b: Any, out: Any, o: int
+def refilled(  # noqa: C901
+    categorical: int,
+    x: Any,
+    t: Any,
+    w: Any,
+    size: int,
+    key: Any,
+    most: int,
+    last: Any,
+    p: Any,
+    b: Any,
+    out: Any,
+    o: int,
 ) -> Any:
     """Take the values without rows out of the feature at out[o:]; as many follow, of the next ranks; its words.
 
@@ -37,7 +48,7 @@ def refilled(
         x, t, w, size: the rows, none where all values of the node were kept, and none can follow. last: the rank of the
             last of the kept values.
     """
-    drawn, ranks, values, _, _, raw, counts, _, _, _ = b
+    drawn, _, values, _, _, raw, counts, _, _, _ = b
     count, channels = np.int64(out[o + 1]), p[at.CHANNELS]
     first = o + at.COUNTED
     for i in range(count):

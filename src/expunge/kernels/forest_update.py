@@ -247,9 +247,9 @@ def update_tree(  # noqa: C901
             if size < at.SMALL:
                 out[o + header], after = 0, o + header + 1
                 if not was_leaf:
-                    f, v, before = np.int64(old[s + at.FEATURE]), old[s + at.VALUE], 0
+                    split, v, before = np.int64(old[s + at.FEATURE]), old[s + at.VALUE], 0
                     for i in range(have):
-                        before += w[i] * goes_left(X[f * have + i], v, categorical[f])
+                        before += w[i] * goes_left(X[split * have + i], v, categorical[split])
         if feature < 0:
             if above and not was_leaf:
                 ends[path << (cut - depth) : (path + 1) << (cut - depth)] = NONE
@@ -257,10 +257,10 @@ def update_tree(  # noqa: C901
             keys = members(old, s, old_end, depth, path, p, parts_at, like, scratch[0][8])
             left = keys_after(keys, changes, here)
             if above:
-                crown = room(crown, crown_used, header + 2 * len(left))
+                crown = room(crown, crown_used + header, 2 * len(left))
                 out = lent(crown)
             else:
-                parts = room(parts, parts_used, header + 2 * len(left))
+                parts = room(parts, parts_used + header, 2 * len(left))
                 out = lent(parts)
             after = write_leaf(out, o, left, len(left), p)
         else:

@@ -191,7 +191,12 @@ def stored_rows(forest: Forest, keys: NDArray[np.uint64], features: int) -> Code
 
 def nodes(forest: Forest, growing: Growing) -> tuple[NDArray[np.int64], Words, NDArray[np.int64]]:
     """All nodes in preorder: feature (-1: leaf), value, right child, depth (m, 4); rows and totals; trees' starts."""
-    words = (forest.crowns.numpy(), forest.ends.numpy(), _places(forest, len(growing.categorical)).parts, growing.settings)
+    words = (
+        forest.crowns.numpy(),
+        forest.ends.numpy(),
+        _places(forest, len(growing.categorical)).parts,
+        growing.settings,
+    )
     starts = np.zeros(len(forest.ends), np.int64)
     width = 1 + int(growing.settings[at.NODE_TOTALS])
     dtype = growing.like.dtype
@@ -329,8 +334,10 @@ def _rooms(
     tree_of, part_of = np.nonzero(marks)
     dtype = torch.int32 if growing.settings[at.CLASSES] else torch.int64
     sizes = parts_at[tree_of, part_of, 1]
-    made = [torch.empty(size, dtype=dtype) for size in (sizes + (sizes >> 6) + SPARE).tolist()]
-    rooms_at[tree_of, part_of] = _addresses(made)
+    wanted = sizes + (sizes >> 6) + SPARE
+    made = [torch.empty(size, dtype=dtype) for size in wanted.tolist()]
+    rooms_at[tree_of, part_of, 0] = [tensor.data_ptr() for tensor in made]
+    rooms_at[tree_of, part_of, 1] = wanted
     return rooms_at, dict(zip(zip(tree_of.tolist(), part_of.tolist(), strict=True), made, strict=True))
 
 
