@@ -69,7 +69,7 @@ def one_by_one(method: DareForest, record: Any, rows: Rows, ids: list[int]) -> t
 
 def decisions(method: DareForest, record: Any) -> tuple[Any, Any, Any]:
     """Every node: feature, value, right child; its rows; where the trees begin."""
-    table, totals, starts = nodes(record.forest, method._trees_of(record).growing())
+    table, totals, starts = nodes(record.forest, method._trees_of(record).growing())  # noqa: SLF001
     return table.tolist(), totals[:, 0].tolist(), starts.tolist()
 
 
@@ -145,8 +145,8 @@ def compare(n: int, candidates: int) -> None:
         )
     again, least = floor(method, record, rows, ids[:20], fit)
     print(
-        f"    own refit / deletion {fit / mean:.0f}; decisions that must be learned again look at {again:,.0f} rows: at "
-        f"learning's own speed {1e3 * least:.2f} ms",
+        f"    own refit / deletion {fit / mean:.0f}; decisions below splits that differ look at {again:,.0f} rows, at "
+        f"learning's speed {1e3 * least:.2f} ms",
         flush=True,
     )
 

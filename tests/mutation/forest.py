@@ -15,8 +15,8 @@ FOREST = (
     Mutant(
         "defect A: a value without rows stays a threshold",
         CHANGE,
-        "        if equal[i] == 0:\n            return VANISHED\n",
-        "",
+        "        if equal[i] == 0:\n",
+        "        if equal[i] < 0:\n",
         EQUAL,
     ),
     Mutant(

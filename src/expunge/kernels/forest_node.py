@@ -287,12 +287,13 @@ def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
     left = o + at.COUNTED + 2 * count
     rows, classes = float(out[node + at.ROWS]), p[at.CLASSES]
     lefts, channel, scores = out[left : left + count], out[left + count : left + 2 * count], buffers[0]
+    right = buffers[1]
     if classes == 0:
         total = out[node + at.TOTALS]
         for i in range(count):
             inside, outside = float(channel[i]), float(total - channel[i])
-            n = float(lefts[i])
-            scores[i] = inside * inside / n + outside * outside / (rows - n)
+            scores[i], right[i] = inside * inside, outside * outside
+            scores[i] = scores[i] / float(lefts[i]) + right[i] / (rows - float(lefts[i]))
         return
     if classes == 2 and not p[at.ENTROPY]:
         ones = float(out[node + at.TOTALS])
@@ -301,7 +302,8 @@ def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
             n, inside = float(lefts[i]), float(channel[i])
             rest, outside = n - inside, ones - inside
             other = zeros - rest
-            scores[i] = (inside * inside + rest * rest) / n + (outside * outside + other * other) / (rows - n)
+            scores[i], right[i] = inside * inside + rest * rest, outside * outside + other * other
+            scores[i] = scores[i] / n + right[i] / (rows - n)  # numpy's zero division, where this runs as plain Python
         return
     all_rest = rows
     for i in range(count):
