@@ -9,10 +9,16 @@ from .mutant import Mutant
 
 TINY = "tests/mutation/test_tiny_forest.py"
 EQUAL = f"{TINY}::test_forgetting_equals_learning_without"
-UPDATE, NODE = "kernels/forest_update.py", "kernels/forest_node.py"
+UPDATE, CHANGE, NODE = "kernels/forest_update.py", "kernels/forest_change.py", "kernels/forest_node.py"
 
 FOREST = (
-    Mutant("defect A: a value without rows stays a threshold", UPDATE, "gone += equal[i] == 0", "gone += 0", EQUAL),
+    Mutant(
+        "defect A: a value without rows stays a threshold",
+        CHANGE,
+        "        if equal[i] == 0:\n",
+        "        if equal[i] < 0:\n",
+        EQUAL,
+    ),
     Mutant(
         "defect A': the split stays though another is now the best",
         UPDATE,
@@ -22,16 +28,16 @@ FOREST = (
     ),
     Mutant(
         "defect B: no candidate is drawn for a vanished one",
-        UPDATE,
-        "    if count == most:\n        return -1\n",
-        "",
+        "kernels/forest_refill.py",
+        "    if size > 0:\n",
+        "    if size > 1000:\n",
         EQUAL,
     ),
     Mutant(
         "defect C: after a deletion candidates are drawn from another law",
-        UPDATE,
-        "x, tx, wx, size, values, most, p",
-        "x, tx, wx, size, values ^ U64(1), most, p",
+        CHANGE,
+        "refilled(category, x, t, w, have, values, most,",
+        "refilled(category, x, t, w, have, values ^ U64(1), most,",
         EQUAL,
     ),
     Mutant(
@@ -43,7 +49,7 @@ FOREST = (
     ),
     Mutant(
         "defect E: a feature that became constant is followed by no other",
-        UPDATE,
+        CHANGE,
         "if (old[s + 1] > 1) != (out[o + 1] > 1):",
         "if False:",
         f"{TINY}::test_a_column_that_becomes_constant_is_replaced",
@@ -72,22 +78,36 @@ FOREST = (
     Mutant(
         "the forgotten row stays in the store",
         "maths/forest.py",
-        "stay = ~np.isin(before[0], gone)",
+        "stay = ~_among(before[0], leaving) if len(leaving) else np.ones(len(before[0]), bool)",
         "stay = np.ones(len(before[0]), bool)",
         EQUAL,
     ),
     Mutant(
         "a new row never brings a new candidate",
-        UPDATE,
+        CHANGE,
         "(count < most or rank(key, x) < last)",
         "(count < most)",
         f"{TINY}::test_new_rows_equal_learning_all_together",
     ),
     Mutant(
-        "leaves list their rows in the order of building",
-        "kernels/forest_build.py",
-        "    in_order_of_keys(keys)\n",
-        "",
+        "leaves list their rows in the order of the old leaves",
+        UPDATE,
+        "        ordered = keys_after(keys, changes, here)\n",
+        "        ordered = keys\n",
+        EQUAL,
+    ),
+    Mutant(
+        "only the first of several values that follow is drawn",
+        "kernels/forest_refill.py",
+        "while kept + added < most:",
+        "while kept + added < most and added < 1:",
+        EQUAL,
+    ),
+    Mutant(
+        "a leaf still lists the row that left",
+        CHANGE,
+        "        if changes[2][e] < 0:\n            after[gone]",
+        "        if changes[2][e] < -1:\n            after[gone]",
         EQUAL,
     ),
     Mutant(

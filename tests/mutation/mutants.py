@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from .attribution import ATTRIBUTION
 from .attacks import ATTACKS
+from .attribution import ATTRIBUTION
 from .clustering import CLUSTERING
 from .deep_obliviate import DEEP_OBLIVIATE
 from .delta_grad import DELTA_GRAD

@@ -39,6 +39,8 @@ def check_forgets(method: DareForest, rows: Rows, batches: list[list[int]]) -> N
 def test_forgetting_equals_learning_without() -> None:
     method = DareForest(trees=2, max_depth=3, candidates=3, max_features=2, cut=1)
     check_forgets(method, rows_of(), [[i] for i in range(12)] + [[20, 21, 22]])
+    method = DareForest(trees=2, max_depth=1, candidates=6, max_features=2, cut=0)
+    check_forgets(method, rows_of(), [list(range(14))])  # several candidates of one feature vanish at once
     x = np.arange(30.0)[:, None]  # every deletion beside the split renames it
     check_forgets(DareForest(trees=1, max_depth=2, candidates=40, cut=0), Rows.of(x, x[:, 0] >= 12), [[11], [12], [10]])
 

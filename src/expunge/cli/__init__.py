@@ -25,7 +25,7 @@ from expunge.cli import (
     proving,
     serving,
 )
-from expunge.cli.output import UsageError, in_one_line, note, say
+from expunge.cli.output import UsageError, in_one_line, note, note_log, say
 from expunge.errors import ExpungeError
 
 app = typer.Typer(
@@ -80,6 +80,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
+    note_log()
     try:
         app(arguments, prog_name="expunge")
     except UsageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,22 @@ def note(*lines: str) -> None:
     """Lines on standard error: what a person should know and a machine need not read."""
     for line in lines:
         sys.stderr.write(f"{line}\n")
+
+
+class Noting(logging.Handler):
+    """What the package logs, as notes on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        note(record.getMessage())
+
+
+def note_log() -> None:
+    """From now on show what the package logs, from the level of information on."""
+    log = logging.getLogger("expunge")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, Noting) for handler in log.handlers):
+        log.addHandler(Noting())
 
 
 def in_one_line(error: Exception) -> str:

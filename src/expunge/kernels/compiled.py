@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,12 +16,39 @@ from typing import Any
 import numba
 import numpy as np
 from numba import carray, njit, types  # type: ignore[attr-defined]
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.extending import intrinsic
+
+LOG = logging.getLogger("expunge.kernels")
+COMPILING = "Compiling kernels for this machine: once after an installation, about 30 seconds."
+_KERNELS: set[Callable[..., Any]] = set()
+
+
+class Announcer(event.Listener):
+    """Says once in a process that kernels are being compiled: where they are found on disk, numba compiles nothing."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def on_start(self, event: Any) -> None:
+        """Numba begins to compile a function."""
+        if not self.told and event.data["dispatcher"].py_func in _KERNELS:
+            self.told = True
+            LOG.info(COMPILING)
+
+    def on_end(self, event: Any) -> None:
+        """Numba has compiled a function."""
+
+
+event.register("numba:compile", Announcer())  # type: ignore[no-untyped-call]
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function compiled when first called, without the interpreter's lock; the next process finds it on disk."""
+    """The function compiled when first called, without the interpreter's lock; the next process finds it on disk.
+
+    The first that has to be compiled is told to the log, at the level of information.
+    """
+    _KERNELS.add(function)
     return njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
@@ -68,3 +96,12 @@ else:
     def words_at(address: int, length: int, like: Any) -> Any:
         """The `length` words at an address, of the type of the array `like`; whoever calls keeps them alive."""
         return carray(_pointer(address), (length,), like.dtype)  # type: ignore[call-arg]
+
+
+@compiled
+def lent(array: Any) -> Any:
+    """The array without a count of its owners; whoever calls keeps it alive.
+
+    Counting owners takes longer than the small pieces of work that kernels hand arrays to.
+    """
+    return words_at(array.ctypes.data, array.size, array).reshape(array.shape)

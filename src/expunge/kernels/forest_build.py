@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from expunge.kernels import forest_layout as at
-from expunge.kernels.compiled import compiled
-from expunge.kernels.forest_node import SIDE, add_to_totals, best_split, derived, goes_left, look, stops
+from expunge.kernels.compiled import compiled, lent
+from expunge.kernels.forest_node import SIDE, best_split, derived, gather, goes_left, hashed, look, stops
 
 U64 = np.uint64
 
@@ -40,46 +40,86 @@ def buffers_of(rows: int, p: Any, like: Any) -> Any:
     most = p[at.CANDIDATES] + 2
     selecting = (
         np.empty(rows, np.uint32),
-        np.empty((2, 2 * most + 16), np.uint64),
+        np.empty((2, 2 * most + 80), np.uint64),
         np.empty(2 * most + 2, np.int32),
         np.empty(rows, np.int32),
         np.empty(most, np.int32),
         np.empty(most, np.int32),
         np.empty((1 + max(p[at.CLASSES], 2), most), like.dtype),
+        np.empty(p[at.FEATURES], np.uint64),
+        np.empty(rows, np.uint64),
+        np.empty(rows + 2, np.int32),
     )
     gathered = (np.empty(rows, np.int32), np.empty(rows, like.dtype), np.empty(rows, like.dtype))
     return selecting, gathered, np.empty((3, most), np.float64)
 
 
 @compiled
-def in_order_of_keys(keys: Any) -> None:
-    """Sort keys where they stand: Shell's sort, which compiles fast and is at its best where they are nearly sorted."""
-    size, gap = len(keys), 1
-    while 3 * gap + 1 < size:
-        gap = 3 * gap + 1
-    while gap > 0:
-        for i in range(gap, size):
-            key, j = keys[i], i
-            while j >= gap and keys[j - gap] > key:
-                keys[j] = keys[j - gap]
-                j -= gap
-            keys[j] = key
-        gap //= 3
+def lent_buffers(scratch: Any) -> Any:
+    """The same buffers, `lent`."""
+    b, (x, t, w), scores = scratch
+    first = (lent(b[0]), lent(b[1]), lent(b[2]), lent(b[3]))
+    second = (lent(b[4]), lent(b[5]), lent(b[6]), lent(b[7]), lent(b[8]), lent(b[9]))
+    return first + second, (lent(x), lent(t), lent(w)), lent(scores)
 
 
 @compiled
-def write_leaf(out: Any, o: int, keys: Any, p: Any) -> Any:
-    """Finish the leaf at out[o:], whose totals stand there, with its rows' keys (sorted here); its end."""
-    size = len(keys)
-    in_order_of_keys(keys)
-    start = o + at.TOTALS + p[at.NODE_TOTALS]
+def put_in_order(keys: Any, size: int, starts: Any, out: Any) -> None:
+    """Sort keys[:size] into `out`, which is another array. Keys are as good as uniform: almost no two share a slot.
+
+    Args:
+        starts: scratch, longer than size.
+    """
+    for i in range(size + 1):
+        starts[i] = 0
     for i in range(size):
-        out[start + 2 * i] = np.int32(np.uint32(keys[i] & U64(0xFFFFFFFF)))
-        out[start + 2 * i + 1] = np.int32(np.uint32(keys[i] >> U64(32)))
-    out[o + at.SIZE] = at.TOTALS + p[at.NODE_TOTALS] + 2 * size
-    out[o + at.MEMBERS] = size
+        starts[np.int64(((keys[i] >> U64(32)) * U64(size)) >> U64(32)) + 1] += 1
+    for i in range(size):
+        starts[i + 1] += starts[i]
+    for i in range(size):
+        slot = np.int64(((keys[i] >> U64(32)) * U64(size)) >> U64(32))
+        out[starts[slot]] = keys[i]
+        starts[slot] += 1
+    for i in range(1, size):
+        key, j = out[i], i
+        while j > 0 and out[j - 1] > key:
+            out[j] = out[j - 1]
+            j -= 1
+        out[j] = key
+
+
+@compiled
+def write_leaf(out: Any, o: int, keys: Any, size: int, p: Any) -> Any:
+    """Finish the leaf at out[o:], whose totals stand there, with its rows' keys[:size], which are in order; its end."""
+    start = o + at.TOTALS + p[at.NODE_TOTALS]
+    out[o + at.SIZE], out[o + at.MEMBERS] = at.TOTALS + p[at.NODE_TOTALS] + 2 * size, size
     out[o + at.FEATURE], out[o + at.VALUE], out[o + at.RIGHT] = -1, 0, 0
+    words = out[start : start + 2 * size]
+    for i in range(size):
+        words[2 * i] = np.int32(np.uint32(keys[i] & U64(0xFFFFFFFF)))
+        words[2 * i + 1] = np.int32(np.uint32(keys[i] >> U64(32)))
     return start + 2 * size
+
+
+@compiled
+def count_totals(out: Any, o: int, size: int, gathered: Any, p: Any) -> None:
+    """Set the totals of the node at out[o:] to those of the gathered rows."""
+    _, t, w = gathered
+    rows, first, second = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(size):
+        rows += w[i]
+    out[o + at.ROWS] = rows
+    if p[at.CLASSES] == 0:
+        for i in range(size):
+            first += w[i] * t[i]
+            second += w[i] * hashed(t[i])
+        out[o + at.TOTALS], out[o + at.TOTALS + 1] = first, second
+        return
+    for c in range(1, p[at.CLASSES]):
+        first = np.int64(0)
+        for i in range(size):
+            first += w[i] if t[i] == c else 0
+        out[o + at.TOTALS + c - 1] = first
 
 
 @compiled
@@ -109,9 +149,7 @@ def build(
     depth: int,
     key: Any,
     path: int,
-    secret: Any,
-    p: Any,
-    categorical: Any,
+    fixed: Any,
     scratch: Any,
     state: Any,
     ends: Any,
@@ -119,11 +157,13 @@ def build(
     """The subtree over the rows index[first:last], appended to the crown or to its parts by depth; the new `state`.
 
     Args:
-        rows: codes (flat), words from row to row and from feature to feature, targets, weights, keys.
+        rows: codes (flat), words from row to row and from feature to feature, targets, weights, keys. They are sorted
+            by key, and so are the rows of each leaf, because each division keeps the order.
         depth, key, path: of the subtree's root; the path is the number of its sides, of the part's root below the cut.
         state: crown, its words used, parts, their words used, counters. ends: (2^CUT, 2) where each part lies.
     """
     X, by_row, by_feature, t, w, keys = rows
+    secret, p, categorical = fixed
     crown, crown_used, parts, parts_used, counters = state
     selecting, gathered, scores = scratch
     cut, header = p[at.CUT], at.TOTALS + p[at.NODE_TOTALS]
@@ -131,37 +171,42 @@ def build(
     task_keys = np.empty(len(tasks), np.uint64)
     tasks[0] = (first, last, depth, path, -1)
     task_keys[0] = key
-    spare = np.empty(last - first, index.dtype)
+    spare, of_leaf = selecting[3], selecting[8]  # free between features
     waiting = 1
     while waiting:
         waiting -= 1
-        start, end, depth, path, parent = tasks[waiting]
+        start, end, depth, path, parent = (
+            tasks[waiting, 0],
+            tasks[waiting, 1],
+            tasks[waiting, 2],
+            tasks[waiting, 3],
+            tasks[waiting, 4],
+        )
         key = task_keys[waiting]
         above = depth < cut
         wanted = max(most_words(p), header + 2 * (end - start))
         if above:
             crown = room(crown, crown_used, wanted)
-            out, o = crown, crown_used
+            out, o = lent(crown), crown_used
         else:
             parts = room(parts, parts_used, wanted)
-            out, o = parts, parts_used
+            out, o = lent(parts), parts_used
         if parent >= 0:
             out[parent + at.RIGHT] = o - parent
         if depth == cut:
             ends[path, 0] = o
         counters[at.REBUILT_NODES] += 1
-        out[o : o + header] = 0
-        for i in range(start, end):
-            add_to_totals(out, o, t[index[i]], w[index[i]], p)
+        gather(t, w, index, start, end, gathered)
+        count_totals(out, o, end - start, gathered, p)
         feature, value = -1, 0
         if not stops(out, o, depth, p):
             after = look(
                 X,
                 by_row,
                 by_feature,
-                t,
-                w,
-                index[start:end],
+                index,
+                start,
+                end,
                 secret,
                 key,
                 depth,
@@ -176,7 +221,10 @@ def build(
             if end - start < at.SMALL:
                 out[o + header], after = 0, o + header + 1
         if feature < 0:
-            after = write_leaf(out, o, keys[index[start:end]], p)
+            here = index[start:end]
+            for i in range(len(here)):
+                of_leaf[i] = keys[here[i]]
+            after = write_leaf(out, o, of_leaf, end - start, p)
         else:
             out[o + at.SIZE], out[o + at.MEMBERS], out[o + at.RIGHT] = after - o, end - start, 0
             out[o + at.FEATURE], out[o + at.VALUE] = feature, value
@@ -208,15 +256,18 @@ def grow_trees(codes: Any, t: Any, w: Any, keys: Any, roots: Any, secret: Any, p
         -2 where there is none; counters.
     """
     n, zero = len(keys), np.int64(0)  # a literal in a tuple is a type of its own: all would be compiled twice
-    rows = (codes.ravel(), zero + 1, zero + n, t, w, keys)
-    scratch = buffers_of(n, p, t)
+    rows = (lent(codes.ravel()), zero + 1, zero + n, lent(t), lent(w), lent(keys))
+    owned = buffers_of(n, p, t)
+    scratch = lent_buffers(owned)
     crowns = np.zeros(len(roots) + 1, np.int64)
     lies = np.full((len(roots), 1 << p[at.CUT], 2), -2, np.int64)
     state = (np.empty(1024, t.dtype), zero, np.empty(1024, t.dtype), zero, np.zeros(at.COUNTERS, np.int64))
     index = np.empty(n, np.int32)
+    fixed = (lent(secret), lent(p), lent(categorical))
     for tree in range(len(roots)):
         for i in range(n):
             index[i] = i
-        state = build(rows, index, zero, n, zero, roots[tree], zero, secret, p, categorical, scratch, state, lies[tree])
+        state = build(rows, lent(index), zero, n, zero, roots[tree], zero, fixed, scratch, state, lent(lies[tree]))
         crowns[tree + 1] = state[1]
+    state[4][at.VISITED] += owned[1][0].size - n + index.size - n  # 0: both live until here
     return state[0][: state[1]], crowns, state[2][: state[3]], lies, state[4]

@@ -47,7 +47,8 @@ SETTINGS = 13
 VISITED, REFRESHED, REFRESHED_ROWS, REBUILT, REBUILT_ROWS, REBUILT_NODES, COLLAPSED = range(7)
 COUNTERS = 7
 
-# A bucket of the store holds r rows: keys (2r words, sorted), then of each row its codes (p), target (2) and weight.
-INDEXED = 200_000  # rows of a store up to which a step makes an index of it
+# A bucket of the store holds r rows: keys (2r words, sorted), then column after column the codes (p times r words), the
+# lower and the upper halves of the targets, and the weights: most who read it want one column.
+INDEXED = 200_000  # rows of a store up to which it has an index
 STORE_BITS = 7  # 128 buckets, by the highest bits of the key
 BESIDE_CODES = 5  # words of a row beside its codes

@@ -14,6 +14,8 @@ from expunge.kernels.siphash import half_siphash, priorities, siphash
 U64, U32 = np.uint64, np.uint32
 SIDE, ORDER, VALUES = 0, 1, 2  # purposes of a node's hashes
 FLIP = U32(0x80000000)
+DIRECT = 12  # up to so many candidates of two classes, each is counted by itself
+MET = 64  # ranks met lately, by their lowest bits of priority
 LINEAR = 64  # up to so many values, comparing with each is faster than searching
 
 
@@ -31,18 +33,19 @@ def rank(key: Any, code: Any) -> Any:
 
 @compiled
 def ordered_ranks(  # noqa: C901
-    x: Any, drawn: Any, chosen: Any, most: int, ranks: Any
+    x: Any, drawn: Any, chosen: Any, size: int, most: int, ranks: Any
 ) -> Any:
     """The `most` smallest distinct ranks of the values of the chosen rows, in order, to ranks[0]; how many.
 
-    Where all fit into ranks[1] they are ordered by counting, without a branch; many (equal ones, mostly) by insertion.
+    A few are ordered by counting, without a branch; many (equal ones, mostly) by insertion: a rank that was met lately
+    is passed over.
     """
-    size, into, given = len(chosen), ranks[0], ranks[1]
-    if size <= len(given):
+    into, given = ranks[0], ranks[1]
+    if size <= 2 * most + 18:
         for c in range(size):
             i = chosen[c]
             given[c] = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
-        into[:size] = U64(0)
+            into[c] = U64(0)
         for c in range(size):
             new, place = given[c], 0
             for i in range(size):
@@ -55,12 +58,19 @@ def ordered_ranks(  # noqa: C901
                 count += 1
         return min(count, most)
     count = 0
-    for i in chosen:
+    for slot in range(MET):
+        given[slot] = U64(slot == 0) << U64(32)  # a rank that would stand in another slot
+    for c in range(size):
+        i = chosen[c]
         new = (U64(drawn[i]) << U64(32)) | U64(U32(U32(x[i]) ^ FLIP))
+        low = np.int64(drawn[i] & U32(MET - 1))
+        if given[low] == new:
+            continue
+        given[low] = new
         place = count
         while place > 0 and into[place - 1] > new:
             place -= 1
-        if (place > 0 and into[place - 1] == new) or place == most:
+        if place == most or (place > 0 and into[place - 1] == new):
             continue
         for j in range(min(count, most - 1), place, -1):
             into[j] = into[j - 1]
@@ -83,7 +93,7 @@ def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any, cho
         for i in range(size):
             chosen[below] = i
             below += drawn[i] <= limit
-        count = ordered_ranks(x, drawn, chosen[:below], most, ranks)
+        count = ordered_ranks(x, drawn, chosen, below, most, ranks)
         if count == most or share >= 1:
             return count
         share = 1.0
@@ -92,8 +102,8 @@ def smallest(x: Any, size: int, key: Any, most: int, drawn: Any, ranks: Any, cho
 @compiled
 def in_order(x: Any, size: int, values: Any, places: Any, marks: Any) -> Any:
     """The distinct values of x[:size] in order, and which of them each is in `places`; how many. By counting."""
-    places[:size] = 0
-    marks[:size] = -1
+    for i in range(size):
+        places[i], marks[i] = 0, -1
     for j in range(size):
         value = x[j]
         for i in range(size):
@@ -115,7 +125,8 @@ def in_order(x: Any, size: int, values: Any, places: Any, marks: Any) -> Any:
 def place_among(x: Any, size: int, values: Any, count: int, places: Any) -> None:
     """places[i]: how many of the `count` sorted values are below x[i], without a branch."""
     if count <= LINEAR:
-        places[:size] = 0
+        for i in range(size):
+            places[i] = 0
         for j in range(count):
             value = values[j]
             for i in range(size):
@@ -141,7 +152,9 @@ def tally(
 
     For a regression: then all of them, then the sums of their targets. Of a category only rows equal to it count.
     """
-    counts[:, : count + 1] = 0
+    for row in range(len(counts)):
+        for i in range(count + 1):
+            counts[row, i] = 0
     if classes == 0:
         for i in range(size):
             place, weight = places[i], w[i]
@@ -165,6 +178,34 @@ def tally(
 
 
 @compiled
+def count_value(
+    x: Any, t: Any, w: Any, size: int, value: Any, categorical: Any, classes: int, out: Any, o: int, count: int
+) -> None:
+    """Count the rows x[:size] at one candidate, whose value stands at out[o] among `count`: equal, left, channels."""
+    equal, left = np.int64(0), np.int64(0)
+    if classes == 2 and not categorical:
+        few, inside, ones = np.int32(0), np.int32(0), np.int32(0)  # as wide as the words: more go side by side
+        for i in range(size):
+            here = np.int32(w[i]) if x[i] <= value else np.int32(0)
+            few = np.int32(few + (here if x[i] == value else np.int32(0)))
+            inside = np.int32(inside + here)
+            ones = np.int32(ones + (here & np.int32(-t[i])))
+        out[o + count], out[o + 2 * count], out[o + 3 * count] = few, inside, ones
+        return
+    for i in range(size):
+        same = x[i] == value
+        equal += w[i] * same
+        left += w[i] * (same if categorical else x[i] <= value)
+    out[o + count], out[o + 2 * count] = equal, left
+    for c in range(1, max(classes, 2)):
+        total = np.int64(0)
+        for i in range(size):
+            inside_too = x[i] == value if categorical else x[i] <= value
+            total += w[i] * inside_too * (t[i] if classes == 0 else t[i] == c)
+        out[o + (2 + c) * count] = total
+
+
+@compiled
 def examined(  # noqa: C901
     feature: int,
     categorical: int,
@@ -180,7 +221,7 @@ def examined(  # noqa: C901
     o: int,
 ) -> Any:
     """Write a feature's candidates and counts over the rows x[:size] to out[o:]; the words written."""
-    drawn, ranks, values, places, marks, raw, counts = b
+    drawn, ranks, values, places, marks, raw, counts, _, _, _ = b
     extra = U32(0)
     few = size < most
     if few:  # all values are kept, whatever their priorities
@@ -194,11 +235,16 @@ def examined(  # noqa: C901
     channels = p[at.CHANNELS]
     out[o], out[o + 1], out[o + 2] = feature, count, -1
     first = o + at.COUNTED
-    out[first + count : first + (3 + channels) * count] = 0
     for i in range(count):
         out[first + i] = values[i]
         if count == most and U32(values[i]) == extra:
             out[o + 2] = i
+    if p[at.CLASSES] == 2 and count <= DIRECT:
+        for i in range(count):
+            count_value(x, t, w, size, values[i], categorical, 2, out, first + i, count)
+        return at.COUNTED + (3 + channels) * count
+    for i in range(first + count, first + (3 + channels) * count):
+        out[i] = 0
     values[count] = 2**31 - 1
     if not few:
         place_among(x, size, values, count, places)
@@ -240,56 +286,54 @@ def scored(out: Any, o: int, node: int, p: Any, buffers: Any) -> None:
     count = out[o + 1]
     left = o + at.COUNTED + 2 * count
     rows, classes = float(out[node + at.ROWS]), p[at.CLASSES]
-    scores, right, rest = buffers[0], buffers[1], buffers[2]
-    lefts = out[left : left + count]
+    lefts, channel, scores = out[left : left + count], out[left + count : left + 2 * count], buffers[0]
+    right = buffers[1]
     if classes == 0:
-        total, sums = out[node + at.TOTALS], out[left + count : left + 2 * count]
+        total = out[node + at.TOTALS]
         for i in range(count):
-            inside, outside = float(sums[i]), float(total - sums[i])
-            scores[i] = inside * inside
-            right[i] = outside * outside
-    else:
-        all_rest = rows
+            inside, outside = float(channel[i]), float(total - channel[i])
+            scores[i], right[i] = inside * inside, outside * outside
+            scores[i] = scores[i] / float(lefts[i]) + right[i] / (rows - float(lefts[i]))
+        return
+    if classes == 2 and not p[at.ENTROPY]:
+        ones = float(out[node + at.TOTALS])
+        zeros = rows - ones
         for i in range(count):
-            scores[i], right[i], rest[i] = 0.0, 0.0, float(lefts[i])
-        for c in range(1, classes):
-            total = float(out[node + at.TOTALS + c - 1])
-            all_rest -= total
-            _add(scores, right, rest, out[left + c * count : left + (c + 1) * count], total, p[at.ENTROPY])
-        for i in range(count):
-            inside, outside = rest[i], all_rest - rest[i]
-            if p[at.ENTROPY]:
-                inside, outside = xlogx(inside), xlogx(outside)
-            else:
-                inside, outside = inside * inside, outside * outside
-            scores[i] += inside
-            right[i] += outside
-    if classes > 0 and p[at.ENTROPY]:
-        for i in range(count):
-            inside = float(lefts[i])
-            scores[i] = (scores[i] - xlogx(inside)) + (right[i] - xlogx(rows - inside))
-    else:
-        for i in range(count):
-            inside = float(lefts[i])
-            scores[i] = scores[i] / inside + right[i] / (rows - inside)
+            n, inside = float(lefts[i]), float(channel[i])
+            rest, outside = n - inside, ones - inside
+            other = zeros - rest
+            scores[i], right[i] = inside * inside + rest * rest, outside * outside + other * other
+            scores[i] = scores[i] / n + right[i] / (rows - n)  # numpy's zero division, where this runs as plain Python
+        return
+    all_rest = rows
+    for i in range(count):
+        buffers[0, i], buffers[1, i], buffers[2, i] = 0.0, 0.0, float(out[left + i])
+    for c in range(1, classes):
+        total_of = float(out[node + at.TOTALS + c - 1])
+        all_rest -= total_of
+        _add(out, left + c * count, count, total_of, p[at.ENTROPY], buffers)
+    for i in range(count):
+        inside, outside = buffers[2, i], all_rest - buffers[2, i]
+        n = float(out[left + i])
+        if p[at.ENTROPY]:
+            buffers[0, i] += xlogx(inside)
+            buffers[1, i] += xlogx(outside)
+            buffers[0, i] = (buffers[0, i] - xlogx(n)) + (buffers[1, i] - xlogx(rows - n))
+        else:
+            buffers[0, i] += inside * inside
+            buffers[1, i] += outside * outside
+            buffers[0, i] = buffers[0, i] / n + buffers[1, i] / (rows - n)
 
 
 @compiled
-def _add(scores: Any, right: Any, rest: Any, channel: Any, total: float, entropy: int) -> None:
+def _add(out: Any, channel: int, count: int, total: float, entropy: int, buffers: Any) -> None:
     """Add one class's share to both sides' sums, and take it from what is left for class 0."""
-    if entropy:
-        for i in range(len(channel)):
-            inside = float(channel[i])
-            rest[i] -= inside
-            scores[i] += xlogx(inside)
-            right[i] += xlogx(total - inside)
-    else:
-        for i in range(len(channel)):
-            inside = float(channel[i])
-            outside = total - inside
-            rest[i] -= inside
-            scores[i] += inside * inside
-            right[i] += outside * outside
+    for i in range(count):
+        inside = float(out[channel + i])
+        outside = total - inside
+        buffers[2, i] -= inside
+        buffers[0, i] += xlogx(inside) if entropy else inside * inside
+        buffers[1, i] += xlogx(outside) if entropy else outside * outside
 
 
 @compiled
@@ -366,13 +410,23 @@ def stops(out: Any, node: int, depth: int, p: Any) -> Any:
 
 
 @compiled
+def gather(t: Any, w: Any, index: Any, start: int, end: int, gathered: Any) -> None:
+    """Targets and weights of the rows index[start:end], one after the other, to gathered[1] and gathered[2]."""
+    _, tx, wx = gathered
+    here = index[start:end]
+    for i in range(len(here)):
+        tx[i] = t[here[i]]
+        wx[i] = w[here[i]]
+
+
+@compiled
 def look(
     X: Any,
     by_row: int,
     by_feature: int,
-    t: Any,
-    w: Any,
     index: Any,
+    start: int,
+    end: int,
     secret: Any,
     key: Any,
     depth: int,
@@ -383,37 +437,36 @@ def look(
     out: Any,
     o: int,
 ) -> Any:
-    """Write the features that a node looks at over the rows `index` to out[o:]: their number, then each; the end.
+    """Write the features that a node looks at over its rows index[start:end] to out[o:]: number, then each; the end.
 
-    In the order of their hashes, up to the EXAMINED-th one that varies.
+    In the order of their hashes, up to the EXAMINED-th one that varies. Targets and weights are gathered already.
     """
     x, tx, wx = gathered
-    size = len(index)
-    for i in range(size):
-        tx[i] = t[index[i]]
-        wx[i] = w[index[i]]
+    order, here = b[7], index[start:end]
+    size = len(here)
     most, wanted = p[at.CANDIDATES] + 1, p[at.EXAMINED]
     if depth < p[at.RANDOM_DEPTH]:
         most, wanted = 2, 1
     features = p[at.FEATURES]
-    order = np.empty(features, np.uint32)
-    priorities(np.arange(features).astype(np.int32), features, derived(secret, key, ORDER, 0), order)
-    waiting = np.ones(features, np.bool_)
+    order_key = derived(secret, key, ORDER, 0)
+    for g in range(features):
+        order[g] = (U64(half_siphash(order_key, U32(g), 1, 3)) << U64(32)) | U64(g)
     counter, vary = o, 0
     out[counter] = 0
     o += 1
     for _ in range(features):
-        f: Any = np.int64(-1)
-        for g in range(features):
-            if waiting[g] and (f < 0 or order[g] < order[f]):
-                f = g
-        waiting[f] = False
+        least = order[0]
+        for g in range(1, features):
+            least = min(least, order[g])
+        f = np.int64(least & U64(0xFFFFFFFF))
+        order[f] = U64(0xFFFFFFFFFFFFFFFF)
+        column = X[f * by_feature :]
         for i in range(size):
-            x[i] = X[index[i] * by_row + f * by_feature]
-        start = o
+            x[i] = column[here[i] * by_row]
+        first = o
         o += examined(f, categorical[f], x, tx, wx, size, derived(secret, key, VALUES, f), most, p, b, out, o)
         out[counter] += 1
-        vary += out[start + 1] > 1
+        vary += out[first + 1] > 1
         if vary == wanted:
             break
     return o

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,8 @@ class Trees:
             self.min_leaf,
         )
         settings[at.ENTROPY], settings[at.CUT], settings[at.DRY] = self.criterion == "entropy", self.cut, dry
-        roots = keyed.bits(self.seed, TREES, np.arange(self.trees, dtype=np.uint64))
-        return Growing(settings, kinds, roots, np.array(keyed.key_pair(self.seed, NODES), np.uint64), threads)
+        roots, secret = _keys(self.seed, self.trees)
+        return Growing(settings, kinds, roots.copy(), secret.copy(), threads)
 
     def check_total(self, weight: int) -> None:
         """Hold the total weight of all rows against what the sums can hold.
@@ -196,6 +197,12 @@ def path(release: Release, columns: Mapping[str, Array], tree: int) -> tuple[Ste
         steps.append(Step(names[feature], value if kinds[feature] else number_of(value), left))
         node = node + 1 if left else int(rights[node])
     return tuple(steps)
+
+
+@lru_cache(maxsize=16)
+def _keys(seed: int, trees: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Keys of the trees, and that of their nodes."""
+    return keyed.bits(seed, TREES, np.arange(trees, dtype=np.uint64)), np.array(keyed.key_pair(seed, NODES), np.uint64)
 
 
 def _impurity(totals: NDArray[Any], trees: Trees) -> NDArray[np.float64]:
