@@ -21,7 +21,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from expunge import Rows
-from expunge.audits import answers_of, forget_set, opened, train_shadows
+from expunge.attribution import opened
+from expunge.audits import answers_of, forget_set, train_shadows
 from expunge.audits.attacks import gradient_norm, lira, membership, rmia, roc, thresholds
 from expunge.audits.candidates import outputs, released
 from expunge.learners.sgd import Sgd

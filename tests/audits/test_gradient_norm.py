@@ -7,9 +7,9 @@ import pytest
 import torch
 from audit_toys import Overfit, rows_of
 
+from expunge.attribution.white_box import opened
 from expunge.audits.attacks import roc
 from expunge.audits.attacks.gradient_norm import gradient_norms
-from expunge.audits.white_box import opened
 from expunge.errors import InputError
 from expunge.learners.convex import Convex
 from expunge.learners.scikit_learn import ScikitLearn

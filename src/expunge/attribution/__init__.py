@@ -14,14 +14,17 @@ from expunge.attribution.row_loss import row_loss
 from expunge.attribution.self_influence import self_influence
 from expunge.attribution.trained_model import TrainedModel, trained_model
 from expunge.attribution.trial import Trial, try_removals
+from expunge.attribution.white_box import Opened, opened
 
 __all__ = [
+    "Opened",
     "Performance",
     "Ranking",
     "TrainedModel",
     "Trial",
     "influence",
     "nearest_to",
+    "opened",
     "performance",
     "predicted_removal",
     "row_loss",

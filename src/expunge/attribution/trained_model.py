@@ -13,10 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from expunge.attribution.white_box import Learns, opened
 from expunge.errors import InputError
 from expunge.features import Pipeline
-from expunge.learners.differentiable import Differentiable
-from expunge.learners.learner import Learner
 from expunge.method import Method, Release
 from expunge.objective import LinearObjective, Objective
 from expunge.rows import Rows
@@ -29,14 +28,6 @@ class Penalised(Protocol):
 
     @property
     def l2(self) -> float: ...  # noqa: D102
-
-
-@runtime_checkable
-class Learning(Protocol):
-    """A method around a learner."""
-
-    @property
-    def learner(self) -> Learner: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +52,12 @@ def trained_model(method: Method[Any], release: Release, schema: Schema) -> Trai
         mapped = partial(method.mapped, release)
         inner = trained_model(method.method, method.inside(release), mapped(Rows([], schema)).schema)
         return TrainedModel(inner.objective, inner.w, mapped)
-    if isinstance(method, Learning) and isinstance(method.learner, Differentiable):
+    if isinstance(method, Learns):
         try:
-            training = method.learner.adopt(schema, release.tensors)
+            objective, w = opened(method, release, Rows([], schema)).objective()
         except InputError as error:
-            raise _none(method, "its release is not one model") from error
-        return TrainedModel(method.learner.objective(training), method.learner.flat(training), _same)
+            raise _none(method, "its release is not one model with derivatives") from error
+        return TrainedModel(objective, w, _same)
     if set(release.tensors) == {"weights"} and "loss" in release.settings and isinstance(method, Penalised):
         weights = release.tensors["weights"]
         objective = LinearObjective(release.settings["loss"], method.l2, weights.shape[1] - 1, weights.shape[0])

@@ -23,7 +23,6 @@ from expunge.audits.single_rows import SingleRows, audit_single_rows
 from expunge.audits.step import AuditSummary, Step
 from expunge.audits.step_audit import audit_step
 from expunge.audits.unlearned import Unlearned, unlearn
-from expunge.audits.white_box import Opened, opened
 
 __all__ = [
     "Answers",
@@ -41,7 +40,6 @@ __all__ = [
     "Exposure",
     "ForgetSet",
     "Measure",
-    "Opened",
     "Relearning",
     "Shadows",
     "SingleRows",
@@ -56,7 +54,6 @@ __all__ = [
     "audit_step",
     "collateral_exposure",
     "forget_set",
-    "opened",
     "over_forgotten",
     "predictor",
     "read_checkpoint",

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from expunge import keyed
+from expunge.attribution import influence, trained_model
 from expunge.audits import planted, row_scores
 from expunge.audits.answers import answers_of
 from expunge.audits.metrics import Floats
@@ -32,6 +33,7 @@ from expunge.audits.references import Progress
 from expunge.audits.shadows import train_shadows
 from expunge.errors import InputError, UnknownRows
 from expunge.method import Method
+from expunge.noise import NoiseKey
 from expunge.rows import Rows
 from expunge.schema import Array
 
@@ -148,7 +150,9 @@ class Chooser:
     def _influence(self, rows: Rows) -> Floats:
         if self.test is None or not len(self.test):
             raise InputError("Influence is on the loss of test rows, and none were given: give some.")
-        signed = row_scores.influence(self._asked("influence"), rows, self.test, seed=self.seed)
+        method = self._asked("influence")
+        release = method.release(method.learn(rows, seed=self.seed, noise=NoiseKey.fresh(1)))
+        signed = influence(trained_model(method, release, rows.schema), rows, self.test).scores
         return np.asarray(np.abs(signed), dtype=np.float64)
 
     def _asked(self, kind: str) -> Method[Any]:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.integer[Any]]
+from expunge.maths.performance import LOG_FLOOR, Floats, Integers, accuracy, mean_loss, r2, rmse
 
-LOG_FLOOR = math.log(1e-12)  # a probability of 0 (an outvoted class) counts as 1e-12 where a logarithm is averaged
+__all__ = ["LOG_FLOOR", "Band", "Floats", "Integers", "accuracy", "adjusted_rand", "mean_loss", "r2", "rmse"]
+
 LEVEL = 0.99  # of the interval in which one more retrained model would fall
 
 
@@ -58,27 +56,6 @@ class Band:
         """`interval` of a statistic that lies in [0, 1], such as an area under a curve."""
         low, high = self.interval
         return max(0.0, low), min(1.0, high)
-
-
-def accuracy(log_p: Floats, y: Integers) -> float:
-    """Share of rows whose most probable class is y."""
-    return float(np.mean(log_p.argmax(axis=1) == y))
-
-
-def mean_loss(log_p: Floats, y: Integers) -> float:
-    """Mean cross-entropy -log p_y, with p floored at 1e-12."""
-    return float(-np.mean(np.maximum(log_p[np.arange(len(y)), y], LOG_FLOOR)))
-
-
-def rmse(values: Floats, y: Floats) -> float:
-    """Root of the mean squared error."""
-    return float(np.sqrt(np.mean((values - y) ** 2)))
-
-
-def r2(values: Floats, y: Floats) -> float:
-    """Coefficient of determination 1 - SS_residual / SS_total; 0 where y does not vary."""
-    total = float(np.sum((y - y.mean(axis=0)) ** 2))
-    return 1.0 - float(np.sum((values - y) ** 2)) / total if total > 0 else 0.0
 
 
 def adjusted_rand(first: Integers, second: Integers) -> float:

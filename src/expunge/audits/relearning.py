@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from expunge import keyed
+from expunge.attribution.white_box import opened
 from expunge.audits.metrics import accuracy
 from expunge.audits.scores.anamnesis_index import relearning_time
-from expunge.audits.white_box import opened
 from expunge.errors import InputError
 from expunge.learners.sgd import Sgd
 from expunge.method import Method, Release

@@ -1,15 +1,13 @@
-r"""How unusual, how much remembered and how influential each row is: what hard forget sets are chosen by.
+"""How unusual and how much remembered each row is: what hard forget sets are chosen by.
+
+How influential it is, `expunge.attribution` says.
 
 outlierness    Mahalanobis distance to the mean of the row's class, under a covariance pooled within classes
 memorisation   mean of p_y over models trained with the row - mean of p_y over models trained without it
                (Feldman & Zhang 2020, equation 1, with p_y in place of 1[correct]: it has no steps)
-influence      grad loss_i^T (G + damping I)^-1 grad L(validation) / n: by how much the validation loss rises when
-               the row leaves (Koh & Liang 2017, equation 2), G the Gauss-Newton matrix on some of the rows
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +15,12 @@ from numpy.typing import NDArray
 from expunge import keyed
 from expunge.audits.attacks.lira import Mask
 from expunge.audits.metrics import Floats
-from expunge.audits.white_box import opened
 from expunge.errors import InputError
-from expunge.learners.learner import one_thread
-from expunge.method import Method
-from expunge.noise import NoiseKey
-from expunge.objective.newton_step import by_gauss_newton
 from expunge.rows import Rows
 from expunge.schema import Array
 
 SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 WIDE = 2000  # numbers in a row above which only variances are taken
-CURVATURE_ROWS = 2000
 
 
 def outlierness(rows: Rows) -> Floats:
@@ -82,42 +74,9 @@ def memorisation(log_confidences: Floats, inside: Mask) -> Floats:
     return np.asarray(means[0] - means[1], dtype=np.float64)
 
 
-def influence(method: Method[Any], rows: Rows, validation: Rows, *, seed: int, damping: float = 1e-2) -> Floats:
-    """By how much the mean validation loss rises when a row leaves, as a model learned here has it, (n,).
-
-    Below 0: the model would be better without the row.
-
-    Args:
-        method: with a learner that has derivatives (Convex, Sgd), in a Pipeline or not. seed: of its learning, and of
-            the at most 2,000 rows that give the curvature.
-        damping: added to the Gauss-Newton matrix of the mean loss (a learner's l2 counts as damping already).
-
-    Raises:
-        InputError: the method has no such learner. NotConverged: the damping is too small.
-    """
-    release = method.release(method.learn(rows, seed=seed, noise=NoiseKey.fresh(1)))
-    inside = opened(method, release, rows)
-    outside = opened(method, release, validation).rows
-    objective, w = inside.objective()
-    with one_thread():
-        slope = objective.gradient_sum(w, outside) / len(outside)
-        some = inside.rows.select(_some(rows.keys, seed))
-        solved = by_gauss_newton(objective, w, some, slope, damping=damping, tol=1e-3, max_iterations=1000)
-        products = objective.row_products(w, inside.rows, solved.x)
-    return np.asarray(products.detach().double().numpy() / len(rows), dtype=np.float64)
-
-
 def highest(scores: Floats, keys: keyed.Keys, count: int) -> NDArray[np.int64]:
     """Positions of the `count` highest scores, highest first; ties go by key."""
     return np.lexsort((keys, -scores))[:count]
-
-
-def _some(keys: keyed.Keys, seed: int) -> NDArray[np.bool_]:
-    chosen = np.ones(len(keys), dtype=bool)
-    if len(keys) > CURVATURE_ROWS:
-        chosen[:] = False
-        chosen[keyed.k_smallest(seed, ("influence", "curvature"), keys, CURVATURE_ROWS)] = True
-    return chosen
 
 
 def _numbers(column: Array) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from expunge.errors import InputError
-from expunge.features import Pipeline, fitting
+from expunge.features import Pipeline
 from expunge.learners.differentiable import Differentiable
 from expunge.learners.learner import Learner, Training
 from expunge.method import Method, Release
@@ -53,10 +53,7 @@ def opened(method: Method[Any], release: Release, rows: Rows) -> Opened:
         InputError: the method has no learner, or its release is not one model of it (SISA's shards, say).
     """
     if isinstance(method, Pipeline):
-        forms = fitting.forms_in({**release.tensors, **release.settings}, len(method.features))
-        inner = {name: t for name, t in release.tensors.items() if not name.startswith(fitting.PREFIX)}
-        mapped = fitting.mapped(method.features, forms, rows, method.beside)
-        return opened(method.method, Release(inner, release.settings), mapped)
+        return opened(method.method, method.inside(release), method.mapped(release, rows))
     name = type(method).__name__
     if not isinstance(method, Learns) or not isinstance(method.learner, Learner):
         raise InputError(f"{name} trains by no learner, so its model cannot be opened: use an attack on outputs.")
