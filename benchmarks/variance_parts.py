@@ -3,7 +3,7 @@
     python benchmarks/variance_parts.py
 
 Test accuracy and the mean loss of the forgotten rows, of 8 models, each made to forget 50 mislabelled rows 3 times,
-each evaluated on 20 bootstrap samples of its rows. Standard deviations of the parts, and the standard error of the mean.
+each evaluated on 20 bootstrap samples of its rows. Standard deviations of the parts, and the error of the mean.
 """
 
 from __future__ import annotations
@@ -43,13 +43,12 @@ def digits() -> tuple[Rows, Rows]:
 
 
 def parts_of(method: Method, rows: Rows, forgotten: Rows, asked: Rows, figure: str) -> VarianceParts:  # type: ignore[type-arg]
-    asked_already: dict[int, Outputs] = {}  # of one release, whose evaluations follow each other
+    last: list[tuple[Release, Outputs]] = []  # the evaluations of one release follow each other
 
     def evaluate(release: Release, seed: int) -> float:
-        if id(release) not in asked_already:
-            asked_already.clear()
-            asked_already[id(release)] = outputs(released(method, release), asked)
-        seen = asked_already[id(release)]
+        if not last or last[0][0] is not release:
+            last[:] = [(release, outputs(released(method, release), asked))]
+        seen = last[0][1]
         drawn = np.random.default_rng(seed).integers(0, len(asked), len(asked))
         of = metrics.accuracy if figure == "accuracy on test" else metrics.mean_loss
         return of(seen.values[drawn], seen.y[drawn])

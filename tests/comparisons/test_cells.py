@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.learners.dying import Dying
 
 from expunge.certificate import Certified, Exact
 from expunge.comparisons import Case, Entry, Plan, Workers, compare, summarise
@@ -31,6 +30,7 @@ from expunge.learners.sgd import Sgd
 from expunge.methods import CertifiedNewton, FineTune, GradientAscent, KMeans, Retrain, Sisa
 from expunge.models import Mlp
 from expunge.rows import Rows
+from tests.learners.dying import Dying
 
 NETWORK = Sgd(Mlp((4,)), epochs=3, batch_size=16)
 METHODS = {"newton": CertifiedNewton(), "ascent": GradientAscent(NETWORK), "shards": Sisa(NETWORK, 2, 2)}

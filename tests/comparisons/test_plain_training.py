@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.contract.subjects import SUBJECTS
 
 import expunge.methods
 from expunge.comparisons.plain_training import plain_of, reference_of
@@ -24,6 +23,7 @@ from expunge.models import Mlp
 from expunge.noise import NoiseKey
 from expunge.record import digest
 from expunge.rows import Rows
+from tests.contract.subjects import SUBJECTS
 
 PLAIN = [cls for name in expunge.methods.__all__ if (cls := getattr(expunge.methods, name)).learns_plainly]
 LEARNERS = {"convex": Convex(), "sgd": Sgd(Mlp((3,)), epochs=3, batch_size=8)}

@@ -119,7 +119,7 @@ SCORES = (
         f"{AUDITS}/comparison.py",
         "if found.broken:",
         "if False:",
-        f"{TESTS}/test_planted_failures.py::test_gradient_ascent_that_wrecks_the_model_gets_no_score",
+        f"{TESTS}/test_utility_guard.py::test_a_constant_model_recognises_nobody_and_gets_no_score",
     ),
     Mutant(
         "a bound above the claim voids nothing",

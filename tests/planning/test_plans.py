@@ -45,9 +45,10 @@ def test_a_power_law_through_runs_is_found_again() -> None:
     assert law.slope == pytest.approx(1.5)
     assert law.at(3000) == pytest.approx(0.5 * 3000**1.5)
     assert Law.through([100, 200], [3.0, 1.0]).slope == 0
-    assert Law.through([100], [3.0]).at(1000) == 3.0
+    assert Law.through([100], [3.0]).at(1000) == pytest.approx(30.0)
     assert Law.through([100, 200], [0.0, 0.0]).at(1000) == 0.0
     assert Law.through([10, 20], [1.0, 2.0**9]).slope == 3
+    assert Law.through([10, 100, 200, 400], [9.0, 1.0, 2.0, 4.0]).slope == pytest.approx(1.0)  # the last three
     assert "far" in Law.through([100], [1.0]).words(10_000)
 
 

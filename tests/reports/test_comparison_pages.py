@@ -16,7 +16,7 @@ import pytest
 from expunge.audits.calibration import calibrate
 from expunge.certificate import Basis, Certified, Exact, Uncertified, View
 from expunge.comparisons.attacked import GRID, Attacked, Curve
-from expunge.comparisons.summary import Beside, Compared, Costs, Drift, Level
+from expunge.comparisons.compared import Beside, Compared, Costs, Drift, Level
 from expunge.errors import InputError
 from expunge.reports.compared import as_json, blocks, left_out, number, remarks, requests, size
 from expunge.reports.comparison_html import render_comparison, write_comparison

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from expunge.comparisons.boundary import boundary_methods
 from expunge.comparisons.case import Case
+from expunge.comparisons.compared import Compared
 from expunge.comparisons.comparison import Entry, Measured, Plan, compare
 from expunge.comparisons.running import Workers
-from expunge.comparisons.summary import Compared, summarise
+from expunge.comparisons.summary import summarise
 
 __all__ = [
     "Case",

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from expunge import record
 from expunge.audits.audit import Apart, Claim
 from expunge.audits.candidates import released
@@ -119,9 +121,16 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def outputs_of(method: Method[Any], release: Release, case: Case) -> dict[str, Array]:
-    """The release's scores of the rows that models are looked at on, by kind."""
+    """The release's scores of the rows that models are looked at on, by kind.
+
+    Raises:
+        NotConverged: some are not numbers.
+    """
     model = released(method, release)
-    return {kind: model.scores(rows) for kind, rows in case.on.items()}
+    found = {kind: model.scores(rows) for kind, rows in case.on.items()}
+    if any(np.isnan(scores).any() for scores in found.values()):
+        raise NotConverged(f"{type(method).__name__} gives scores that are not numbers: it diverged on these rows.")
+    return found
 
 
 def size(value: Any) -> int:

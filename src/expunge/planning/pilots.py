@@ -25,6 +25,7 @@ SMALLEST = 200  # rows of the smallest pilot, where there are as many
 HELD_OUT = 0.2  # of a pilot's rows, to see how well it predicts
 TENTH = 10  # a pilot forgets as many rows as are asked for, if that is at most a tenth of it; else the same share
 SEED = 0
+LEAST = 3  # runs: fewer show no slope
 DRAWS = 3  # of the rows that leave: what a step costs may hang on which they are
 QUICK = 0.02  # seconds
 
@@ -57,7 +58,8 @@ class Pilot:
 def pilots(
     method: Method[Any], rows: Rows, forgotten: int, *, seconds: float, clock: Clock = time.thread_time
 ) -> list[Pilot]:
-    """Runs on samples of rising size (each twice the last), until one takes `seconds` or holds half of the rows.
+    """Runs on samples of rising size (each twice the last), three at least, until one takes `seconds` or holds half
+    of the rows.
 
     Raises:
         InputError, Refused: the method cannot learn these rows.
@@ -67,7 +69,7 @@ def pilots(
         if not found and len(rows) > SMALLEST:
             pilot(method, rows, size, forgotten, clock=clock)  # the first run also pays for what it loads
         found.append(pilot(method, rows, size, forgotten, clock=clock))
-        if found[-1].learn + found[-1].forget > seconds:
+        if len(found) >= LEAST and found[-1].learn + found[-1].forget > seconds:
             break
     return found
 

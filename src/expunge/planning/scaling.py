@@ -1,6 +1,6 @@
 """How a cost grows with the rows: a power law through a few small runs, and what it foretells of a large one.
 
-    t(n) = t(m) (n / m)^a,   a the slope of log t against log n by least squares over the runs, m the largest of them
+    t(n) = t(m) (n / m)^a,   a the slope of log t against log n by least squares over the last three, m the largest
 
 held to [0, 3]: no method here gets cheaper with more rows, and none is worse than cubic in them. The law is measured,
 never taken from a list of methods; a method that runs to a tolerance, or whose step depends on k alone, shows that in
@@ -18,6 +18,7 @@ import numpy as np
 STEEPEST = 3.0
 FACTOR, REACH = 3.0, 30.0
 NOUGHT = 1e-9
+LAST = 3  # runs that the slope is read off
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Law:
 
     @classmethod
     def through(cls, rows: Sequence[int], costs: Sequence[float]) -> Law:
-        """The law through runs of rising size; a single run, or costs of nothing, have no slope."""
-        if len(rows) < 2 or max(costs) <= NOUGHT:
+        """The law through the last of runs of rising size; a single one is taken to grow as the rows do."""
+        if max(costs) <= NOUGHT:
             return cls(rows[-1], costs[-1], 0.0)
-        x, y = np.log(np.asarray(rows, dtype=np.float64)), np.log(np.maximum(costs, NOUGHT))
+        if len(rows) < 2:
+            return cls(rows[-1], costs[-1], 1.0)
+        last = slice(-LAST, None)  # the first ones pay for what does not grow
+        x, y = np.log(np.asarray(rows[last], dtype=np.float64)), np.log(np.maximum(costs[last], NOUGHT))
         x = x - x.mean()
         slope = float((x * y).sum() / (x * x).sum())
         return cls(rows[-1], costs[-1], min(max(slope, 0.0), STEEPEST))

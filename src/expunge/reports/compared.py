@@ -14,7 +14,7 @@ from typing import Any
 
 from expunge.audits import verdict
 from expunge.certificate import Certified
-from expunge.comparisons.summary import Beside, Compared
+from expunge.comparisons.compared import Beside, Compared
 from expunge.reports.table import seconds, share, times
 
 Cell = Callable[[Compared], str]
@@ -60,6 +60,12 @@ def remarks(found: Sequence[Compared]) -> list[str]:
             said.append(f"{each.label}: {', '.join(failures)}.")
         if each.relearned:
             said.append(f"{each.label}: learned again. {each.relearned}")
+        bound = each.epsilon_bound
+        if bound is not None:
+            said.append(
+                f"{each.label}: {bound.models} models prove epsilon {bound.epsilon:.2g} at least; so many could have "
+                f"proved {bound.largest_epsilon:.2g} at most."
+            )
     return said
 
 
@@ -171,6 +177,14 @@ def _p(found: Compared) -> str:
     return f"{attack.calibration.p_value:.3f}"
 
 
+def _least(found: Compared) -> str:
+    """The least difference of areas that would have been found, 4 times in 5."""
+    attack = found.attack
+    if attack is None or not attack.has_power:
+        return NONE
+    return f"{attack.detectable if attack.calibration is None else attack.calibration.smallest_effect:.2f}"
+
+
 def _klom(found: Compared) -> str:
     return NONE if found.klom is None else f"{found.klom.after:.2f} ({number(found.klom_null, 2)})"
 
@@ -217,7 +231,7 @@ _TABLES: tuple[tuple[str, dict[str, Cell]], ...] = (
     (
         "What an attack sees (before), and where retrained models lie",
         _METHOD
-        | {"AUC": _auc, "99 % of them": _null, "p": _p, "at 1 %": _rates, "KLOM (null)": _klom},
+        | {"AUC": _auc, "99 % of them": _null, "p": _p, "least": _least, "at 1 %": _rates, "KLOM (null)": _klom},
     ),
     (
         "Does it still work",

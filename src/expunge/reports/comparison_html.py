@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from expunge import __version__
-from expunge.comparisons.summary import Compared
+from expunge.comparisons.compared import Compared
 from expunge.errors import InputError
 from expunge.reports import comparison_plots as plots
 from expunge.reports.compared import blocks, left_out, remarks, requests

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
-from expunge.comparisons.summary import Compared
+from expunge.comparisons.compared import Compared
 from expunge.reports.drawing import (
     AFTER,
     AGAIN,

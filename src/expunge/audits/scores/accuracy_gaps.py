@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.svm import SVC
 
 from expunge.audits.metrics import Floats
 
@@ -21,6 +20,8 @@ def mia_efficacy(retained: Floats, test: Floats, forgotten: Floats) -> float:
     The attacker is an RBF support vector machine (C = 3, gamma "auto") fitted to tell retained rows from equally many
     test rows, as published. It never sees a forgotten row, so its threshold is the same for each.
     """
+    from sklearn.svm import SVC  # slow to import
+
     size = min(len(retained), len(test))
     picked = [side[np.unique(np.linspace(0, len(side) - 1, size).astype(np.int64))] for side in (retained, test)]
     x = np.concatenate(picked)[:, None]
