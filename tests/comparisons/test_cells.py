@@ -204,6 +204,14 @@ def test_a_killed_comparison_goes_on_without_computing_a_cell_twice(tmp_path: Pa
     assert len(after) > 6
 
 
+def test_a_method_of_the_users_own_file_is_computed_in_this_process(case: Case, tmp_path: Path) -> None:
+    """Other processes could not import it."""
+    at_home = Retrain(Dying("dies", shard="retrain"))  # type: ignore[arg-type]
+    cells = [Cell("reference", "own", at_home, case, seed) for seed in (1, 2)]
+    found = run(cells, tmp_path, Workers("loky", 2), "x", silent)
+    assert all("digests" in outcome.facts for outcome in found.values())
+
+
 def test_a_lost_worker_is_told(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_module, "own_sources", lambda _: [])  # or it would run in this process
     dying = Retrain(Dying("dies", shard="retrain"))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .attacks import ATTACKS
 from .attribution import ATTRIBUTION
 from .clustering import CLUSTERING
+from .comparisons import COMPARISONS
 from .deep_obliviate import DEEP_OBLIVIATE
 from .delta_grad import DELTA_GRAD
 from .dependence import DEPENDENCE, L_FOCI
@@ -310,6 +311,7 @@ MUTANTS = (
     *VAULT,
     *EXACT_CLASSICS,
     *CLUSTERING,
+    *COMPARISONS,
     *SHARDED,
     *DEEP_OBLIVIATE,
     *KEPT_ROWS,
