@@ -7,6 +7,7 @@ from audit_toys import LeastSquares, Overfit, rows_of, step_of
 from planted import NoOp
 
 from expunge.audits import Audit, audit_step
+from expunge.audits.verdict import RECOGNISED
 from expunge.certificate import Certified
 from expunge.errors import InputError
 from expunge.method import Method
@@ -60,3 +61,22 @@ def test_bound_says_what_it_could_have_shown() -> None:
 def test_exact_no_op_is_disproved_by_its_models_too() -> None:
     audit = audit_step(step_of(NoOp(Overfit(width=60)), ROWS, 20), TEST, references=34, repeats=33)
     assert any("exact forgetting is claimed" in sentence for sentence in audit.contradictions)
+
+
+def test_repeats_show_what_one_model_among_few_references_cannot() -> None:
+    """Six references that scatter widely leave one model room; four models that all stand out do not fit in."""
+    rows, test = rows_of(120, 1, mislabelled=20), rows_of(100, 9, first=10_000)
+    step = step_of(NoOp(Overfit(width=60, fault="invert")), rows, 20)
+    alone, repeated = (audit_step(step, test, references=8, repeats=repeats) for repeats in (0, 5))
+    attack = alone.attack(), repeated.attack()
+    assert attack[0] is not None
+    assert attack[1] is not None
+    assert attack[0].auc.calibration is not None
+    assert attack[1].auc.calibration is not None
+    assert attack[0].auc.calibration.p_value == pytest.approx(1 / 9)
+    assert attack[1].auc.calibration.p_value <= 0.01
+    assert RECOGNISED in repeated.flags
+    # The least effect is of the references' own spread, not of figures that the audited models shift.
+    assert attack[1].auc.calibration.smallest_effect == pytest.approx(
+        attack[0].auc.calibration.smallest_effect, rel=0.75
+    )

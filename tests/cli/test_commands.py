@@ -121,6 +121,15 @@ def test_the_live_state_and_two_checkpoints_are_audited(vault: Path, run: Run) -
     assert run("audit").code == 2
 
 
+def test_a_step_is_audited_beside_repeats_of_it(vault: Path, run: Run) -> None:
+    assert run("work", vault, "--repeats", 1).code == 2  # without --audit
+    run("request", vault, "--ids", "p1,p2")
+    audited = ("--audit", "--test", "test.csv", "--references", 2, "--repeats", 1, "--out", "step.html")
+    assert run("work", vault, *audited).code == 0
+    assert "A p-value is the chance that 2 of 4 retrained models" in Path("step.html").read_text()
+    assert not list(vault.glob("**/*unlearned*/*"))  # models that remember the rows went with the purge
+
+
 def test_a_method_of_ones_own_is_named_by_its_file(folder: Path, run: Run) -> None:
     text = (
         "from expunge.methods.retrain import Retrain\n"

@@ -8,7 +8,7 @@ with its model before. Nothing here knows how any of them was made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -74,16 +74,17 @@ class Panel:
 
         Args:
             pooled: the figure of the i-th of `pool` in which all of the pool play one part, where `of` compares the
-                model with the references: only a symmetric figure is exchangeable.
+                model with the references: only a symmetric figure is exchangeable, so the p-value is of it. Interval
+                and least effect stay those of `of`: audited models that stand out shift every pooled figure.
         """
         again = None if self.retrained is None else of(self.retrained)
         null, count = [of(seen) for seen in self.references], len(self.audited)
         after = of(self.after)
-        if pooled is None:
-            values = [after, *(of(seen) for seen in self.audited[1:]), *null]
-        else:
-            values = [pooled(i) for i in range(len(self.pool))] if len(null) > 1 else []
-        calibration = calibrate(values[:count], values[count:])
+        calibration = calibrate([after, *(of(seen) for seen in self.audited[1:])], null)
+        if pooled is not None and calibration is not None:
+            values = [pooled(i) for i in range(len(self.pool))]
+            exchangeable = calibrate(values[:count], values[count:])
+            calibration = None if exchangeable is None else replace(calibration, p_value=exchangeable.p_value)
         return Measure(name, of(self.before), after, again, Band.of(null), calibration)
 
     def pair(

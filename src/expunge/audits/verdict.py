@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from expunge.audits.audit import Attack, Claim
 from expunge.audits.calibration import LEVEL, Calibration
 from expunge.audits.comparison import Comparison
+from expunge.audits.metrics import LEVEL as BAND
 from expunge.audits.utility import worse
 
 AUC_MARGIN = 0.01  # smaller differences are no failure, however narrow the band of near-deterministic references
@@ -72,9 +73,11 @@ def _attack_flags(attack: Attack) -> list[str]:
     if auc.null is None:
         return []
     low, high = auc.null.interval
-    if auc.after > high + AUC_MARGIN:
+    # Repeats can show what one model cannot: a p-value as small as the interval is wide.
+    shown = auc.calibration.effect if auc.calibration is not None and auc.calibration.p_value <= 1 - BAND else 0.0
+    if auc.after > high + AUC_MARGIN or shown > AUC_MARGIN:
         return [RECOGNISED]
-    if auc.after < low - AUC_MARGIN:
+    if auc.after < low - AUC_MARGIN or shown < -AUC_MARGIN:
         return [OVERFORGOTTEN]
     nothing = auc.before
     return [UNTOLD] if nothing is not None and low - AUC_MARGIN <= nothing <= high + AUC_MARGIN else []
@@ -104,7 +107,7 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
     if OVERFORGOTTEN in raised:
         return f"The forgotten rows stand out as unusually unlikely: over-forgotten ({figures})."
     passed = f"The forgotten rows are no better recognised than by models that never saw them ({figures})."
-    if auc.calibration is not None:
+    if auc.calibration is not None and auc.calibration.smallest_effect >= AUC_MARGIN:
         passed += f" A true difference below {auc.calibration.smallest_effect:.2f} would have stayed unseen."
     return passed + (" Doing nothing passes this attack too, so it says little." if UNTOLD in raised else "")
 
