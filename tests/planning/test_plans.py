@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -40,12 +41,17 @@ def rows_of(n: int) -> Rows:
 ROWS = rows_of(1200)
 
 
-def test_a_power_law_through_runs_is_found_again() -> None:
+def test_laws_through_runs_are_found_again() -> None:
     law = Law.through([100, 200, 400], [0.5 * n**1.5 for n in (100, 200, 400)])
     assert law.slope == pytest.approx(1.5)
     assert law.at(3000) == pytest.approx(0.5 * 3000**1.5)
     assert Law.through([100, 200], [3.0, 1.0]).slope == 0
     assert Law.through([100], [3.0]).at(1000) == pytest.approx(30.0)
+    overhead = Law.through([100, 200, 400], [1.0 + n / 100 for n in (100, 200, 400)])
+    assert overhead.slope < 1
+    assert 0.5 < overhead.at(4000) / 41.0 < 1
+    slowing = Law.through([100, 200, 400], [math.log(n) for n in (100, 200, 400)])
+    assert 1 < slowing.at(4000) / math.log(4000) < 2
     assert Law.through([100, 200], [0.0, 0.0]).at(1000) == 0.0
     assert Law.through([10, 20], [1.0, 2.0**9]).slope == 3
     assert Law.through([10, 100, 200, 400], [9.0, 1.0, 2.0, 4.0]).slope == pytest.approx(1.0)  # the last three
