@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,13 @@ def thrice(x):
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Any:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Functions that no process has compiled yet."""
-    path = tmp_path / "fresh_kernels.py"
-    path.write_text(SOURCE)
-    spec = importlib.util.spec_from_file_location("fresh_kernels", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    (tmp_path / "fresh_kernels.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("fresh_kernels")
+    yield module
+    sys.modules.pop("fresh_kernels")
 
 
 def test_compiling_is_told_once_and_what_lies_on_disk_is_not(fresh: Any, caplog: pytest.LogCaptureFixture) -> None:
