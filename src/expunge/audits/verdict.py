@@ -34,7 +34,7 @@ def flags(compared: Comparison, unchanged: bool) -> tuple[str, ...]:
     if compared.broken:
         raised.append(BROKEN)
     shares = [apart.share for apart in compared.apart if apart.share is not None]
-    if shares and min(shares) >= 1:
+    if shares and (unchanged or min(shares) >= 1):  # an unchanged release minus noise it was not given is no centre
         raised.append(NOTHING)
     return tuple(raised)
 
