@@ -89,7 +89,7 @@ class LFoci(Method[LFociRecord]):
         gradient: "removed" (as published) or "full" (of the rows that stay). steps: Newton's; later ones take "full".
         curvature_rows: retained rows the curvature is taken over, a keyed sample; 0 for all.
         noise_std: on every released weight. epsilon, delta, max_epsilon: of a certificate, for Convex; None for none.
-        max_accuracy_drop: of the retained rows, beyond which a step is refused. guard_rows: a keyed sample of them.
+        max_accuracy_drop: of the retained rows, beyond which a step is refused; 1: none is. guard_rows: a keyed sample.
     """
 
     learner: Differentiable = field(default_factory=Sgd)
@@ -103,7 +103,7 @@ class LFoci(Method[LFociRecord]):
     epsilon: float | None = None
     delta: float = 1e-5
     max_epsilon: float = 10.0
-    max_accuracy_drop: float = 1.0
+    max_accuracy_drop: float = 0.05
     guard_rows: int = 1000
 
     def __post_init__(self) -> None:

@@ -114,6 +114,19 @@ class LinearObjective(Objective):
     def hessian(self, w: Tensor, rows: Rows) -> Tensor:
         return self.gradient_and_hessian(w, rows)[1]
 
+    def hessian_block(self, w: Tensor, rows: Rows, positions: Tensor) -> Tensor:
+        """The Hessian of F between the weights at `positions` (p,), (p, p); only their outputs' blocks are made."""
+        W, n = self.matrix(w), counted(rows)
+        among = torch.unique(positions // W.shape[1]).tolist()
+        H = w.new_zeros((len(among) * W.shape[1],) * 2)
+        for X, y in self._batches(rows, w):
+            linear_models.add_hessian(H, X, y, W, self.loss, among)
+        H = linear_models.completed(H, W[among], self.loss).div_(n)
+        H.diagonal().add_(self.l2)
+        outputs = torch.tensor(among, device=w.device)
+        local = torch.searchsorted(outputs, positions // W.shape[1]) * W.shape[1] + positions % W.shape[1]
+        return _sound(H[local][:, local], w, _tables(rows))
+
     @override
     def hvp(self, w: Tensor, rows: Rows) -> Product:
         W, n = self.matrix(w), counted(rows)

@@ -146,8 +146,7 @@ def gauss_newton_block(objective: Objective, w: Tensor, rows: Rows, blocks: list
     each output, and a product of matrices, for any number of weights.
     """
     if isinstance(objective, LinearObjective):
-        whole = objective.hessian(w, rows)
-        return [whole[part][:, part] for part in blocks]
+        return [objective.hessian_block(w, rows, part) for part in blocks]
     matrices = [w.new_zeros((len(part), len(part))) for part in blocks]
     size = max(1, GRADIENT_BYTES // (8 * objective.dimension))
     for table in rows.batches(size):
@@ -174,9 +173,7 @@ def within(product: Product, positions: Tensor, w: Tensor) -> Product:
 
 
 def _hessian_block(objective: Objective, w: Tensor, rows: Rows, P: Tensor) -> Tensor:
-    if isinstance(objective, LinearObjective):
-        return objective.hessian(w, rows)[P][:, P]
-    if not isinstance(objective, ModuleObjective):
+    if not isinstance(objective, LinearObjective | ModuleObjective):
         raise InputError(f"Blocks are known of linear models and torch modules, not of {type(objective).__name__}.")
     return objective.hessian_block(w, rows, P)
 
