@@ -192,7 +192,7 @@ def test_closed_forms_equal_the_same_linear_module(
     gradient, H = linear.gradient_and_hessian(w, rows)
     close((P.T @ gradient, P.T @ H @ P), slow.gradient_and_hessian(u, rows))
     close(linear.hessian(w, rows), H)
-    some = torch.tensor([0, linear.dimension - 1, 3, linear.dimension // 2], device=device)
+    some = torch.tensor([0, linear.dimension - 1, 3], device=device)
     close(linear.hessian_block(w, rows, some), H[some][:, some])
     close(linear.hvp(w, rows)(v), P @ slow.hvp(u, rows)(x))
     close(linear.ggn(w, rows)(v), P @ slow.ggn(u, rows)(x))

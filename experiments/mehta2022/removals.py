@@ -2,8 +2,8 @@
 
     python experiments/mehta2022/removals.py [logistic] [two-layer] [cifar] [--quick] [--keep]
 
-logistic, two-layer: MNIST halved to 14 by 14, 3,000 rows of which 1,000 leave one by one, from models trained to a
-minimum. cifar: three networks on 1,500 pictures of the CIFAR cut of which 60 leave, five in a request.
+logistic, two-layer: MNIST halved to 14 by 14, 3,000 and 2,000 rows of which 1,000 leave one by one, from models trained
+to a minimum. cifar: three networks on 1,000 pictures of the CIFAR cut of which 40 leave, five in a request.
 
 residual gradient: ||grad F(w; D')|| over the rows that stay. left: ||w - w_r|| / ||w_0 - w_r||, w_r the minimum on the
 rows that stay which is reached from w_0: 0 is retrained, 1 doing nothing. sample gradient: the mean norm of the loss
@@ -173,15 +173,15 @@ def logistic(quick: bool) -> dict[str, dict[int, Figures]]:
 
 def two_layer(quick: bool) -> dict[str, dict[int, Figures]]:
     """A tanh network 196-16-10, at a minimum."""
-    parts = real_data.mnist(*((600, 500) if quick else (3000, 3000)))
+    parts = real_data.mnist(*((600, 500) if quick else (2000, 3000)))
     learner = Sgd(Mlp((16,), activation="tanh"), l2=3e-3, epochs=20, batch_size=64, precision="float64")
     trained = LFoci(learner).learn(parts.rows, seed=0, noise=KEY).training
     found = minimise(learner.objective(trained), parts.rows, learner.flat(trained), tol=1e-5, dense=False)
     record = LFociRecord(learner.moved(trained, found.x), len(parts.rows), 0)
     case = Case(learner, parts, record, chosen(parts.rows, 20 if quick else 1000, 1),
                 (1, 10, 20) if quick else (1, 10, 100, 300, 1000), 1e-5, 3)  # fmt: skip
-    curved, m = BlockSolver("gauss_newton", damping=0.0, dense_limit=0, cg_tol=0.03), Perturbation(200)
-    rows = {"curvature_rows": 500, "max_accuracy_drop": 0.05}
+    curved, m = BlockSolver("gauss_newton", damping=0.0, dense_limit=0, cg_tol=0.05), Perturbation(100)
+    rows = {"curvature_rows": 200, "max_accuracy_drop": 0.05, "guard_rows": 300}
     arms: Arms = {
         "l_foci": (LFoci(learner, Selection(), m, curved, **rows), False),
         "random, same count": (LFoci(learner, Selection("random"), m, curved, **rows), True),
@@ -198,19 +198,19 @@ def two_layer(quick: bool) -> dict[str, dict[int, Figures]]:
 
 def cifar(quick: bool) -> dict[str, dict[str, dict[int, Figures]]]:
     """Networks of several sizes, trained by Adam as one trains them: not to a minimum."""
-    parts = real_data.cifar(*((200, 100) if quick else (1500, 1000)))
+    parts = real_data.cifar(*((200, 100) if quick else (1000, 1000)))
     sizes: dict[str, Callable[[int], Any]] = {"small CNN": networks.small, "medium CNN": networks.medium,
                                               "ResNet": networks.resnet}  # fmt: skip
     found = {}
     for name, make in sizes.items():
         learner = Sgd(Built(make), optimiser="adam", learning_rate=2e-3, epochs=1 if quick else 8, l2=1e-4)
         record = LFoci(learner).learn(parts.rows, seed=0, noise=KEY)
-        case = Case(learner, parts, record, chosen(parts.rows, 4 if quick else 60, 2 if quick else 5),
-                    (2, 4) if quick else (5, 30, 60), 0.0, 1 if quick else 2)  # fmt: skip
+        case = Case(learner, parts, record, chosen(parts.rows, 4 if quick else 40, 2 if quick else 5),
+                    (2, 4) if quick else (5, 20, 40), 0.0, 1 if quick else 2)  # fmt: skip
         curved = BlockSolver("gauss_newton", damping=0.1, dense_limit=0, cg_tol=0.05)
         m, rows = (
-            Perturbation(64 if quick else 150),
-            {"curvature_rows": 16 if quick else 64, "max_accuracy_drop": 0.05, "guard_rows": 200},
+            Perturbation(64 if quick else 100),
+            {"curvature_rows": 16 if quick else 32, "max_accuracy_drop": 0.05, "guard_rows": 200},
         )
         arms: Arms = {
             "l_foci": (LFoci(learner, Selection(), m, curved, **rows), False),

@@ -3,12 +3,12 @@
     python experiments/mehta2022/tradeoff.py [--quick] [--keep]
 
 MNIST halved to 14 by 14, 4,000 rows, a network of two layers; 600 rows leave, thirty in a request, in eight runs with
-seeds of their own (the paper: 10,000 rows, one by one). One has to retrain when accuracy on 2,000 other rows is more than three
-points below that of retrained models, which are learned at every fourth of the way.
+seeds of their own (the paper: 10,000 rows, one by one). One has to retrain when accuracy on 2,000 other rows is more
+than three points below that of retrained models, which are learned at every fourth of the way.
 
 The formula's sigma for one row is .97 at 4,000 rows (.155 at the paper's 10,000), and stays in the weights from
-request to request; for thirty rows at once it would be 900 times that. The published code takes n = 50,000 (.0062) and noises only
-the weights it moved. "noise alone" forgets nothing.
+request to request; for thirty rows at once it would be 900 times that. The published code takes n = 50,000 (.0062) and
+noises only the weights it moved. "noise alone" forgets nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def noise_alone(case: Case, std: float) -> Iterator[State]:
         yield State(removed, record, case.parts.rows.select(stays), case.parts.rows.select(~stays))
 
 
-def arms(case: Case, *, quick: bool) -> dict[str, Callable[[], Iterator[State]]]:
+def arms(case: Case) -> dict[str, Callable[[], Iterator[State]]]:
     """What is compared."""
     curved = BlockSolver("gauss_newton", damping=L2, dense_limit=0, cg_tol=0.05)
     base = LFoci(case.learner, Selection(), Perturbation(64), curved, curvature_rows=200,
@@ -112,7 +112,7 @@ def run(*, quick: bool) -> Any:
             again[count * size] = State(count * size, replace(record, training=training), left,
                                         whole.rows.select(~case.stays(count)))  # fmt: skip
         level = statistics.mean(runs.accuracy(learner, state.training(), whole.test) for state in again.values())
-        for name, walk in {**arms(case, quick=quick), "retrained": lambda: iter(again.values())}.items():  # noqa: B023
+        for name, walk in {**arms(case), "retrained": lambda: iter(again.values())}.items():  # noqa: B023
             last, found = 0, collected.setdefault(name, {})
             for state in walk():
                 reached = runs.accuracy(learner, state.training(), whole.test)

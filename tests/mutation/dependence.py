@@ -152,6 +152,13 @@ L_FOCI = (
         f"{L_FOCI_TESTS}::test_a_step_that_costs_too_much_accuracy_is_refused",
     ),
     Mutant(
+        "token ids are drawn from the largest embedding",
+        "objective/perturbation.py",
+        "found[name] = min(part.num_embeddings, found.get(name, part.num_embeddings))",
+        "found[name] = max(p.num_embeddings for p in objective.module.modules() if isinstance(p, nn.Embedding))",
+        f"{SLICE_TESTS}::test_only_token_ids_change_and_stay_in_their_own_vocabulary",
+    ),
+    Mutant(
         "weights that overflow are taken for a deletion",
         "learners/accuracy_guard.py",
         "    if not all(bool(torch.isfinite(part).all()) for part in after.tensors.values()):\n",
