@@ -3,7 +3,7 @@
     python experiments/mehta2022/removals.py [logistic] [two-layer] [cifar] [--quick] [--keep]
 
 logistic, two-layer: MNIST halved to 14 by 14, 3,000 and 2,000 rows of which 1,000 leave one by one, from models trained
-to a minimum. cifar: three networks on 1,000 pictures of the CIFAR cut of which 40 leave, five in a request.
+to a minimum. cifar: three networks on 1,000 pictures of the CIFAR cut of which 30 leave, five in a request.
 
 residual gradient: ||grad F(w; D')|| over the rows that stay. left: ||w - w_r|| / ||w_0 - w_r||, w_r the minimum on the
 rows that stay which is reached from w_0: 0 is retrained, 1 doing nothing. sample gradient: the mean norm of the loss
@@ -203,10 +203,10 @@ def cifar(quick: bool) -> dict[str, dict[str, dict[int, Figures]]]:
                                               "ResNet": networks.resnet}  # fmt: skip
     found = {}
     for name, make in sizes.items():
-        learner = Sgd(Built(make), optimiser="adam", learning_rate=2e-3, epochs=1 if quick else 8, l2=1e-4)
+        learner = Sgd(Built(make), optimiser="adam", learning_rate=2e-3, epochs=1 if quick else 6, l2=1e-4)
         record = LFoci(learner).learn(parts.rows, seed=0, noise=KEY)
-        case = Case(learner, parts, record, chosen(parts.rows, 4 if quick else 40, 2 if quick else 5),
-                    (2, 4) if quick else (5, 20, 40), 0.0, 1 if quick else 2)  # fmt: skip
+        case = Case(learner, parts, record, chosen(parts.rows, 4 if quick else 30, 2 if quick else 5),
+                    (2, 4) if quick else (5, 15, 30), 0.0, 1 if quick else 2)  # fmt: skip
         curved = BlockSolver("gauss_newton", damping=0.1, dense_limit=0, cg_tol=0.05)
         m, rows = (
             Perturbation(64 if quick else 100),

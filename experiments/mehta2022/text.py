@@ -177,7 +177,7 @@ def task_of(part: str, *, quick: bool) -> Task:
         columns = [real_data.tokens([text for text, _ in some], known, LENGTH) for some in (learn, test)]
         make = partial(networks.Transformer, vocabulary=2000)
         learner = Sgd(Built(make), loss, 4 if quick else 10, 32, 2e-3, optimiser="adam", l2=1e-4)
-        gone, m, curved = 4 if quick else 30, 100, 16
+        gone, m, curved = 4 if quick else 15 if labels else 30, 100, 16
     else:
         from transformers import AutoTokenizer  # an extra
 
@@ -188,7 +188,7 @@ def task_of(part: str, *, quick: bool) -> Task:
             cut = tokenizer([text for text, _ in some], truncation=True, max_length=LENGTH, padding="max_length")
             columns.append({name: np.array(cut[name]) for name in ("input_ids", "attention_mask")})
         learner = Sgd(Built(minilm), loss, 1 if quick else 2, 16, 1e-4, optimiser="adam", l2=1e-4)
-        gone, m, curved = 1 if quick else 4, 16 if quick else 50, 2 if quick else 3
+        gone, m, curved = 1 if quick else 2 if labels else 4, 16 if quick else 50, 2 if quick else 3
     rows, tests = (rows_of(some, made, labels=labels) for some, made in zip((learn, test), columns, strict=True))
     begun = time.perf_counter()
     if part.startswith("scratch"):
