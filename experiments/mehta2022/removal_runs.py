@@ -189,7 +189,7 @@ def _short(figures: Any) -> Any:
         case list() | tuple():
             return [_short(value) for value in figures]
         case float():
-            return float(f"{figures:.3g}")
+            return float(f"{figures:.3g}") if np.isfinite(figures) else None
     return figures
 
 
