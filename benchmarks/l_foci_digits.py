@@ -94,7 +94,7 @@ class Measured:
         steps: int = 1,
     ) -> int:
         """One step without `row`; how many slices it changed."""
-        method = LFoci(self.learner, selection, Perturbation(1000), solver, steps=steps)
+        method = LFoci(self.learner, selection, Perturbation(1000), solver, steps=steps, max_accuracy_drop=1.0)
         start = time.process_time()
         step = method.forget(self.record, self.rows.without([row]), self.rows.only([row]), noise=KEY)
         spent = time.process_time() - start

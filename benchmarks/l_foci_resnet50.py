@@ -109,7 +109,9 @@ def main() -> None:
     torch.manual_seed(0)
     secant = BlockSolver("secant")
     for network, shape, name in ((small(10), (1, 28, 28), "small CNN"),):
-        method = LFoci(Sgd(Images(network)), Selection(threads=THREADS), Perturbation(300), secant)
+        method = LFoci(
+            Sgd(Images(network)), Selection(threads=THREADS), Perturbation(300), secant, max_accuracy_drop=1.0
+        )
         for _ in range(3):  # the first compiles
             measured(name, network, shape, 20, 10, method)
     if "small" not in sys.argv:
@@ -117,7 +119,7 @@ def main() -> None:
         for selector in ("cheapest", "l_foci"):
             method = LFoci(
                 Sgd(Images(network)), Selection(selector, threads=THREADS, most=10), Perturbation(1000), secant,
-                curvature_rows=8,
+                curvature_rows=8, max_accuracy_drop=1.0,
             )  # fmt: skip
             measured(f"ResNet-50, {selector}", network, (3, 256, 128), 9, 751, method)
 

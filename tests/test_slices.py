@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import InputError
+from expunge.models import Layers
 from expunge.objective import LinearObjective, ModuleObjective
 from expunge.objective import perturbation as perturbation_module
 from expunge.objective.perturbation import Perturbation, perturbed
@@ -178,7 +179,7 @@ def test_attention_has_slices_of_each_projection_and_tied_weights_have_one_place
     v = weights[key][-4:]
     bias = weights.get("attention.in_proj_bias", torch.zeros(12, dtype=torch.float64))[-4:]
     drawn = perturbation_module._drawn(
-        objective, rows.columns, Perturbation(3, tokens=1, vocabulary=9), 3, np.random.default_rng(0)
+        objective, rows.columns, Perturbation(3, tokens=1), {"input_ids": 9}, 3, np.random.default_rng(0)
     )
     x = weights["score.weight"][torch.from_numpy(drawn["input_ids"])]
     expected = (x @ v.T + bias)[:, :4].mean(1)
@@ -199,15 +200,44 @@ def test_padding_does_not_count() -> None:
 
 
 def test_the_first_token_and_the_padding_never_change() -> None:
-    objective, _ = objective_of(Attention(), "cross_entropy")
+    objective, w = objective_of(Attention(), "cross_entropy")
     rows, how = text(), Perturbation(200, tokens=2)
-    drawn = perturbation_module._drawn(objective, rows.columns, how, 200, np.random.default_rng(0))["input_ids"]
+    ids = perturbation_module._vocabularies(objective, w, rows.columns, how)
+    drawn = perturbation_module._drawn(objective, rows.columns, how, ids, 200, np.random.default_rng(0))["input_ids"]
     changed = drawn != rows.columns["input_ids"]
     assert not changed[:, [0, 4, 5]].any()
     assert changed[:, 1:4].any(0).all()
     assert changed.sum(1).max() == 2
     assert drawn.min() >= 0
     assert drawn.max() <= 8
+
+
+class Segmented(nn.Module):
+    """Embeddings of tokens, of more places than tokens, and of two segments, as BERT's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places, self.tokens, self.segments = nn.Embedding(30, 4), nn.Embedding(9, 4), nn.Embedding(2, 4)
+        self.score = nn.Linear(4, 3)
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        x = self.tokens(input_ids) + self.segments(token_type_ids) + self.places(torch.arange(input_ids.shape[1]))
+        return self.score((x * attention_mask[:, :, None]).sum(1))
+
+
+def test_only_token_ids_change_and_stay_in_their_own_vocabulary() -> None:
+    objective, w = objective_of(Segmented(), "cross_entropy")
+    plain = text()
+    rows = Rows.of({**plain.columns, "token_type_ids": np.array([[0, 0, 1, 1, 0, 0]])}, plain.y, classes=3)
+    for how in (Perturbation(200), Perturbation(200, vocabulary=7)):
+        ids = perturbation_module._vocabularies(objective, w, rows.columns, how)
+        drawn = perturbation_module._drawn(objective, rows.columns, how, ids, 200, np.random.default_rng(0))
+        changed = drawn["input_ids"] != plain.columns["input_ids"]
+        assert drawn["input_ids"][changed].max() == (how.vocabulary or 9) - 1
+        assert (drawn["token_type_ids"] == rows.columns["token_type_ids"]).all()
+    assert np.isfinite(
+        perturbed(objective, w, slices_of(objective), rows.table(), Perturbation(50), seed=0).losses
+    ).all()
 
 
 def test_the_tokens_of_a_gradient_are_those_that_occur() -> None:
@@ -292,5 +322,6 @@ def test_bad_perturbations_are_explained() -> None:
     with pytest.raises(InputError, match="One row is perturbed"):
         perturbed(objective, w, slices, two, Perturbation(), seed=0)
     whole = Rows.of({"x": np.zeros((1, 3), dtype=np.int64)}, np.zeros((1, 2))).table()
-    with pytest.raises(InputError, match="vocabulary"):
-        perturbed(objective, w, slices, whole, Perturbation(), seed=0)
+    scaled, v = objective_of(Layers(nn.Linear(3, 2), flat=True))  # takes integers for numbers
+    with pytest.raises(InputError, match=r"no embedding that reads them .* give vocabulary="):
+        perturbed(scaled, v, slices_of(scaled), whole, Perturbation(), seed=0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expunge import keyed
 from expunge.certificate import Certified, Uncertified, View
 from expunge.errors import InputError, MustRetrain, NotConverged
+from expunge.learners.accuracy_guard import guarded
 from expunge.learners.convex import Convex
 from expunge.learners.sgd import Sgd
 from expunge.maths.feature_ordering import foci
@@ -262,15 +263,26 @@ def test_a_sample_of_the_curvature_and_an_indefinite_hessian(rows: Rows) -> None
 def test_a_step_that_costs_too_much_accuracy_is_refused(rows: Rows, network: LFociRecord) -> None:
     wild = BlockSolver("secant", damping=0.0)
     learner = Sgd(Mlp((5,), activation="tanh"), l2=1e-7, epochs=30, precision="float64")
-    guarded = LFoci(learner, Selection("gradient_norm", count=8), FEW, wild, max_accuracy_drop=0.05)
+    careful = LFoci(learner, Selection("gradient_norm", count=8), FEW, wild)
+    assert careful.max_accuracy_drop == 0.05
     record = LFociRecord(network.training, len(rows), 0)
-    unguarded = LFoci(learner, Selection("gradient_norm", count=8), FEW, wild)
+    unguarded = LFoci(learner, Selection("gradient_norm", count=8), FEW, wild, max_accuracy_drop=1.0)
     assert not torch.equal(after(learner, unguarded, record, rows, [5]), learner.flat(record.training))
     with pytest.raises(MustRetrain, match="rows are not forgotten"):
-        after(learner, guarded, record, rows, [5])
+        after(learner, careful, record, rows, [5])
     mild = LFoci(NETWORK, Selection(), FEW, max_accuracy_drop=0.05)
     step = mild.forget(network, rows.without([5]), rows.only([5]), noise=KEY)
     assert step.stats["accuracy"] >= step.stats["accuracy_before"] - 0.05
+
+
+def test_weights_that_overflow_are_refused_even_without_a_guard(rows: Rows) -> None:
+    learner = Sgd(Mlp((5,)), epochs=1)  # float32
+    before = LFoci(learner).learn(rows, seed=0, noise=KEY).training
+    after = learner.moved(before, learner.flat(before) * 1e39)
+    for most in (0.05, 1.0):
+        with pytest.raises(MustRetrain, match="overflows the model's weights"):
+            guarded(learner, before, after, rows, most)
+    assert guarded(learner, before, before, rows, 1.0) == {}
 
 
 def test_a_loss_that_depends_on_no_slice_is_an_explicit_failure(rows: Rows) -> None:

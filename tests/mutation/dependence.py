@@ -181,6 +181,27 @@ L_FOCI = (
         f"{L_FOCI_TESTS}::test_a_step_that_costs_too_much_accuracy_is_refused",
     ),
     Mutant(
+        "token ids are drawn from the largest embedding",
+        "objective/perturbation.py",
+        "found[name] = min(part.num_embeddings, found.get(name, part.num_embeddings))",
+        "found[name] = max(p.num_embeddings for p in objective.module.modules() if isinstance(p, nn.Embedding))",
+        f"{SLICE_TESTS}::test_only_token_ids_change_and_stay_in_their_own_vocabulary",
+    ),
+    Mutant(
+        "weights that overflow are taken for a deletion",
+        "learners/accuracy_guard.py",
+        "    if not all(bool(torch.isfinite(part).all()) for part in after.tensors.values()):\n",
+        "    if False:\n",
+        f"{L_FOCI_TESTS}::test_weights_that_overflow_are_refused_even_without_a_guard",
+    ),
+    Mutant(
+        "a linear block of other outputs",
+        "objective/linear.py",
+        "linear_models.add_hessian(H, X, y, W, self.loss, among)",
+        "linear_models.add_hessian(H, X, y, W, self.loss, range(len(among)))",
+        "tests/test_objective.py::test_closed_forms_equal_the_same_linear_module",
+    ),
+    Mutant(
         "noise on the changed slices only",
         METHOD,
         "add_noise(w, self.noise_std, noise)",

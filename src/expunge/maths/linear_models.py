@@ -12,7 +12,7 @@ chunk by chunk, never as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -68,13 +68,16 @@ def gradient(X: Tensor, y: Tensor, W: Tensor, loss: Loss) -> Tensor:
     return total
 
 
-def add_hessian(H: Tensor, X: Tensor, y: Tensor, W: Tensor, loss: Loss) -> Tensor:
+def add_hessian(H: Tensor, X: Tensor, y: Tensor, W: Tensor, loss: Loss, among: Sequence[int] | None = None) -> Tensor:
     """Add the sum of the losses' Hessians to `H` (k q, k q), and return that of their gradients (k, q): one pass.
+
+    `among`: the k of W's outputs that `H` is of, ascending; None for all.
 
     Every block of the Hessian is symmetric, so only its upper panels are multiplied out (5/8 of the work at p = 784),
     and only those of blocks a <= b: `completed` fills in the rest. Memory beyond `H` is a few chunks of rows.
     """
-    k, q = W.shape
+    outputs, q = range(len(W)) if among is None else among, W.shape[1]
+    k = len(outputs)
     blocks = H.view(k, q, k, q)
     gradient = torch.zeros_like(W)
     for x, t in _chunks(X, y):
@@ -83,20 +86,9 @@ def add_hessian(H: Tensor, X: Tensor, y: Tensor, W: Tensor, loss: Loss) -> Tenso
         _add_outer(gradient, loss.slopes(s, t), x)
         curvature = loss.curvature(s, t)
         for a, b in _upper(k, loss):
-            _add_weighted_gram(blocks[a, :, b, :], x, curvature[:, a] if loss.separable else curvature[:, a, b])
-    return gradient
-
-
-def add_hessian_block(H: Tensor, X: Tensor, y: Tensor, W: Tensor, loss: Loss, outputs: list[int]) -> None:
-    """Add to `H` (m q, m q) the sum of the losses' Hessians between m of the outputs; `completed` by W[outputs]."""
-    m, q = len(outputs), W.shape[1]
-    blocks = H.view(m, q, m, q)
-    for x, t in _chunks(X, y):
-        x = x.to(W.dtype)
-        curvature = loss.curvature(scores(x, W), t)
-        for a, b in _upper(m, loss):
             i, j = outputs[a], outputs[b]
             _add_weighted_gram(blocks[a, :, b, :], x, curvature[:, i] if loss.separable else curvature[:, i, j])
+    return gradient
 
 
 def completed(H: Tensor, W: Tensor, loss: Loss) -> Tensor:

@@ -90,7 +90,7 @@ class LFoci(Method[LFociRecord]):
         rounds: of steps, each in slices chosen anew ("random": all get their turn).
         curvature_rows: retained rows the curvature is taken over, a keyed sample; 0 for all.
         noise_std: on every released weight. epsilon, delta, max_epsilon: of a certificate, for Convex; None for none.
-        max_accuracy_drop: of the retained rows, beyond which a step is refused. guard_rows: a keyed sample of them.
+        max_accuracy_drop: of the retained rows, beyond which a step is refused; 1: none is. guard_rows: a keyed sample.
     """
 
     learns_plainly: ClassVar[bool] = True
@@ -106,7 +106,7 @@ class LFoci(Method[LFociRecord]):
     epsilon: float | None = None
     delta: float = 1e-5
     max_epsilon: float = 10.0
-    max_accuracy_drop: float = 1.0
+    max_accuracy_drop: float = 0.05
     guard_rows: int = 1000
 
     def __post_init__(self) -> None:

@@ -115,18 +115,17 @@ class LinearObjective(Objective):
         return self.gradient_and_hessian(w, rows)[1]
 
     def hessian_block(self, w: Tensor, rows: Rows, positions: Tensor) -> Tensor:
-        """The Hessian of F between the weights at `positions` (p,), (p, p): of their outputs only is it made."""
+        """The Hessian of F between the weights at `positions` (p,), (p, p); only their outputs' blocks are made."""
         W, n = self.matrix(w), counted(rows)
-        outputs, place = torch.unique(positions // W.shape[1], return_inverse=True)
-        size = len(outputs) * W.shape[1]
-        H = w.new_zeros((size, size))
+        among = torch.unique(positions // W.shape[1]).tolist()
+        H = w.new_zeros((len(among) * W.shape[1],) * 2)
         for X, y in self._batches(rows, w):
-            linear_models.add_hessian_block(H, X, y, W, self.loss, outputs.tolist())
-        _sound(H.diagonal(), w, _tables(rows))
-        H = linear_models.completed(H, W[outputs], self.loss).div_(n)
+            linear_models.add_hessian(H, X, y, W, self.loss, among)
+        H = linear_models.completed(H, W[among], self.loss).div_(n)
         H.diagonal().add_(self.l2)
-        local = place * W.shape[1] + positions % W.shape[1]
-        return H[local][:, local]
+        outputs = torch.tensor(among, device=w.device)
+        local = torch.searchsorted(outputs, positions // W.shape[1]) * W.shape[1] + positions % W.shape[1]
+        return _sound(H[local][:, local], w, _tables(rows))
 
     @override
     def hvp(self, w: Tensor, rows: Rows) -> Product:

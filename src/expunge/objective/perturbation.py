@@ -1,9 +1,10 @@
 """A row, perturbed many times: the losses and the activations of all slices that come with them.
 
-Numbers get normal noise; of the integer columns of a network (token ids) a few positions get random ids, the first one
-and the padding never. Rows go through the module in batches, in inference mode, in the module's own precision. Hooks
-reduce each layer's linear output to its mean over places (tokens that the mask leaves out do not count) as it comes by,
-so memory holds one batch and the results. All draws are one stream of the seed.
+Numbers get normal noise; of a network's column of token ids (the one that its largest embedding reads) a few positions
+get random ids, the first one and the padding never; other integers, such as segments and places, stay. Rows go through
+the module in batches, in inference mode, in the module's own precision. Hooks reduce each layer's linear output to its
+mean over places (tokens that the mask leaves out do not count) as it comes by, so memory holds one batch and the
+results. All draws are one stream of the seed.
 """
 
 from __future__ import annotations
@@ -72,10 +73,12 @@ def perturbed(
     generator, losses, activations = np.random.default_rng(seed), [], []
     weights = w.to(_precision(objective)) if isinstance(objective, ModuleObjective) else w
     recorder = _Recorder(slices, row.columns.get(MASK), linear=isinstance(objective, LinearObjective))
+    with torch.inference_mode():
+        vocabularies = _vocabularies(objective, weights, row.columns, how)
     with torch.inference_mode(), recorder.watching(objective):
         for start in range(0, how.times, size):
             count = min(size, how.times - start)
-            columns = _drawn(objective, row.columns, how, count, generator)
+            columns = _drawn(objective, row.columns, how, vocabularies, count, generator)
             scores = objective.scores(weights, columns).double()
             y = np.repeat(np.asarray(row.y), count, axis=0)
             targets = objective.loss.targets(torch.as_tensor(y, device=w.device), scores.shape[1], scores.dtype)
@@ -89,7 +92,12 @@ def _precision(objective: ModuleObjective) -> torch.dtype:
 
 
 def _drawn(
-    objective: Objective, columns: Mapping[str, Array], how: Perturbation, count: int, generator: np.random.Generator
+    objective: Objective,
+    columns: Mapping[str, Array],
+    how: Perturbation,
+    vocabularies: Mapping[str, int],
+    count: int,
+    generator: np.random.Generator,
 ) -> dict[str, Array]:
     """`count` copies of a row, each perturbed. Batches draw one after the other from one stream."""
     drawn: dict[str, Array] = {}
@@ -99,25 +107,43 @@ def _drawn(
         if column.dtype.kind in numbers:
             noise = generator.standard_normal(copies.shape, dtype=np.float32)
             drawn[name] = copies + how.noise_scale * noise
-        elif column.dtype.kind in "iu" and name != MASK and column.ndim > 1:
+        elif name in vocabularies:
             span = int(columns[MASK][0].sum()) if MASK in columns else column.shape[1]
-            vocabulary = how.vocabulary or _vocabulary(objective, name)
             for copy in copies:
                 where = 1 + generator.permutation(max(span - 1, 0))[: how.tokens]
-                copy[where] = generator.integers(0, vocabulary, len(where))
+                copy[where] = generator.integers(0, vocabularies[name], len(where))
             drawn[name] = copies
         else:
             drawn[name] = copies
     return drawn
 
 
-def _vocabulary(objective: Objective, name: str) -> int:
-    found = []
-    if isinstance(objective, ModuleObjective):
-        found = [part.num_embeddings for part in objective.module.modules() if isinstance(part, nn.Embedding)]
+def _vocabularies(objective: Objective, w: Tensor, columns: Mapping[str, Array], how: Perturbation) -> dict[str, int]:
+    """The columns of token ids and how many ids there are: of those that embeddings read, the ones of the largest."""
+    integers = {name: c for name, c in columns.items() if c.dtype.kind in "iu" and c.ndim > 1 and name != MASK}
+    if not integers or not isinstance(objective, ModuleObjective):
+        return {}
+    found: dict[str, int] = {}
+
+    def came(part: nn.Embedding, given: tuple[Tensor, ...]) -> None:
+        for name, column in integers.items():
+            if given and np.array_equal(given[0].cpu().numpy(), column):
+                found[name] = min(part.num_embeddings, found.get(name, part.num_embeddings))
+
+    with ExitStack() as stack:
+        for part in objective.module.modules():
+            if isinstance(part, nn.Embedding):
+                hook: Any = part.register_forward_pre_hook
+                stack.callback(hook(came).remove)
+        objective.scores(w, columns)
+    if how.vocabulary and not found:
+        return dict.fromkeys(integers, how.vocabulary)
     if not found:
-        raise InputError(f"Column {name!r} holds integers and no embedding says how many there are: give vocabulary=.")
-    return max(found)
+        raise InputError(
+            f"Columns {sorted(integers)} hold integers and no embedding that reads them says how many there are: give "
+            "vocabulary=."
+        )
+    return {name: how.vocabulary or size for name, size in found.items() if size == max(found.values())}
 
 
 class _Recorder:
