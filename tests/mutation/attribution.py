@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .mutant import Mutant
 
-TEST = "tests/attribution/test_influence.py"
+TEST = "tests/attribution/test_attribution.py"
 
 ATTRIBUTION = (
     Mutant(

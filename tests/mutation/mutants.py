@@ -100,8 +100,8 @@ CERTIFIED_NEWTON = (
     Mutant(
         "the l2 term is missing from the Hessian",
         "objective/linear.py",
-        "        H.diagonal().add_(self.l2)\n",
-        "",
+        "        H.diagonal().add_(self.l2)\n        return flat",
+        "        return flat",
         f"{ORACLE}::test_squared_loss_is_ridge_in_closed_form",
     ),
     Mutant(

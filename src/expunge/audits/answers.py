@@ -10,9 +10,9 @@ import numpy as np
 
 from expunge.audits.attacks import membership
 from expunge.audits.candidates import Candidate, Outputs, outputs, released
-from expunge.audits.metrics import LOG_FLOOR, Floats
 from expunge.audits.stored_releases import Learned
 from expunge.errors import InputError
+from expunge.maths.performance import LOG_FLOOR, Floats
 from expunge.method import Method
 from expunge.rows import Rows
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from expunge.maths.performance import LOG_FLOOR, Floats, Integers, accuracy, mean_loss, r2, rmse
+from expunge.maths.performance import Floats, Integers, accuracy, mean_loss, r2, rmse
 
-__all__ = ["LOG_FLOOR", "Band", "Floats", "Integers", "accuracy", "adjusted_rand", "mean_loss", "r2", "rmse"]
+__all__ = ["Band", "Floats", "Integers", "accuracy", "adjusted_rand", "mean_loss", "r2", "rmse"]
 
 LEVEL = 0.99  # of the interval in which one more retrained model would fall
 

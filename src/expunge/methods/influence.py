@@ -100,7 +100,8 @@ class Influence(Method[InfluenceRecord]):
             given = f"batch_size={self.batch_size} and gradient={self.gradient!r} were given"
             raise InputError(f"{given}; batch_size is at least 1 (None: the whole request), gradient removed or full.")
         if not (0 <= self.noise_std < math.inf and 0 <= self.damping < math.inf):
-            raise InputError(f"noise_std={self.noise_std} and damping={self.damping} were given; give 0 or more each.")
+            given = f"noise_std={self.noise_std} and damping={self.damping}"
+            raise InputError(f"{given} were given; at least 0 is needed.")
         if not 0 < self.cg_tol < 1 or self.cg_iterations < 1:
             given = f"cg_tol={self.cg_tol} and cg_iterations={self.cg_iterations} were given"
             raise InputError(f"{given}; a number between 0 and 1 and at least 1 are needed: try 1e-6 and 2000.")

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from expunge.audits.attacks.roc import auc
-from expunge.audits.metrics import LOG_FLOOR, Floats, Integers
+from expunge.maths.performance import LOG_FLOOR, Floats, Integers
 
 MARGIN, CALIBRATED = "margin", "calibrated margin"
 RESOLUTION = 0.01  # in logits: a smaller change of odds is nobody's evidence, and counts as a tie

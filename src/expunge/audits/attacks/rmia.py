@@ -22,8 +22,8 @@ import numpy as np
 
 from expunge.audits.attacks import roc
 from expunge.audits.attacks.lira import Mask
-from expunge.audits.metrics import LOG_FLOOR, Floats
 from expunge.errors import InputError
+from expunge.maths.performance import LOG_FLOOR, Floats
 
 A = 0.3  # the default of the paper's code, which tunes it on a reference model, as `tuned_a` does
 TRIED = tuple(tenth / 10 for tenth in range(11))

@@ -25,8 +25,8 @@ from typing import Literal
 import numpy as np
 
 from expunge.audits.attacks.membership import clipped_margins
-from expunge.audits.metrics import LOG_FLOOR, Floats, Integers
 from expunge.errors import InputError
+from expunge.maths.performance import LOG_FLOOR, Floats, Integers
 
 Aggregation = Literal["direct concatenation", "sorted concatenation", "direct difference", "sorted difference"]
 MARGIN_DROP, LOSS_RISE, DISTANCE = "margin drop", "loss rise", "euclidean distance"

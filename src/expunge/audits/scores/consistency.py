@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from expunge.audits.metrics import LOG_FLOOR, Floats
+from expunge.maths.performance import LOG_FLOOR, Floats
 
 
 def weight_distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float | None:
