@@ -100,3 +100,20 @@ def test_a_forest_has_no_influence_and_says_what_to_do(place: Path, run: Run) ->
     refused = run("find", "f", "--validation", "held.csv")
     assert (refused.code, "no gradient to rank rows by" in refused.err) == (1, True)
     assert len(run("find", "f", "--by", "loss", "--top", 4, "--json").json["first"]) == 4
+
+
+def test_a_list_of_ids_is_written_whole_or_the_one_before_stays(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("ids.txt").write_text("p1\n")
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        ran = run("find", "v", "--by", "loss", "--top", 3, "--out", "ids.txt")
+    assert (ran.code, "ids.txt could not be written: No space left on device" in ran.err) == (1, True)
+    assert Path("ids.txt").read_text() == "p1\n"
+    assert sorted(path.name for path in Path().glob("ids.txt*")) == ["ids.txt"]

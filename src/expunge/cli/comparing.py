@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.options import Json, RowsFile
+from expunge.cli.options import Classes, IdColumn, Json, OwnModule, RowsFile, SettingsOfSeveral, SubjectColumn, Target
 from expunge.cli.output import UsageError, console, note, progress, say, show_json
 from expunge.cli.tables import Statistics
 
@@ -47,31 +47,18 @@ def compare(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the cells, report.html and figures.")],
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="COL", help="Column to predict; a folder of images has none.")
-    ] = None,
-    id: Annotated[  # noqa: A002
-        str | None, typer.Option("--id", metavar="COL", help="Column of the rows' ids. Default: 0, 1, 2, ...")
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option("--subject", metavar="COL", help="Column that names each row's owner.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option("--classes", metavar="A,B", help="Classes of the target, or their number.")
-    ] = None,
+    target: Target = None,
+    id: IdColumn = None,  # noqa: A002
+    subject: SubjectColumn = None,
+    classes: Classes = None,
     test: Annotated[
         Path | None, typer.Option("--test", metavar="FILE", help="Rows to test on. Default: a share of --rows.")
     ] = None,
     test_share: Annotated[
         float, typer.Option("--test-share", metavar="SHARE", help="Of --rows, drawn by their ids, where no --test is.")
     ] = 0.25,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="For every method with this field, or LABEL.FIELD=VALUE for one."
-        ),
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="PATH.PY:NAME", help="Your own torch module.")] = None,
+    settings: SettingsOfSeveral = None,
+    model: OwnModule = None,
     statistics: Annotated[
         Statistics, typer.Option("--statistics", help="How a table's means, scales and levels are known.")
     ] = Statistics.PUBLIC,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,21 @@ def check_place(out: Path | None) -> None:
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         told = "is a folder" if out.is_dir() else f"would be in the folder {out.parent}, which does not exist"
         raise UsageError(f"--out {out} {told}: name a file in a folder that does.")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The text as a file that is there whole or not at all; one that was there before stays until then.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{path} could not be written: {error.strerror}. Give another place, or make room.") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ def find(
         ranking, model = _ranked(opened, rows, held, by, bad, group)
         names = ranking.first(top)
         if out is not None:
-            out.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+            files.write_whole(out, "".join(f"{name}\n" for name in names))
         found: dict[str, Any] = {
             "by": ranking.by,
             "rows": len(rows),
@@ -90,7 +90,7 @@ def find(
     if plot is not None:
         from expunge.reports.removal_plot import removal_plot
 
-        plot.write_text(removal_plot(trials, title=f"{vault.name}, by {ranking.by}"), encoding="utf-8")
+        files.write_whole(plot, removal_plot(trials, title=f"{vault.name}, by {ranking.by}"))
         note(f"Plot: {plot}")
     if json:
         show_json(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.options import Json, KeyFile, RowsFile, VaultPath
+from expunge.cli.options import Classes, IdColumn, Json, KeyFile, RowsFile, SubjectColumn, Target, VaultPath
 from expunge.cli.output import UsageError, note, progress, say, show_json
 from expunge.cli.tables import Statistics
 
@@ -22,21 +22,10 @@ def learn(
     method: Annotated[
         str, typer.Option("--method", metavar="NAME", help="A method of `expunge methods`, or path.py:name.")
     ],
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="COL", help="Column to predict; a folder of images has none.")
-    ] = None,
-    id: Annotated[  # noqa: A002
-        str | None, typer.Option("--id", metavar="COL", help="Column of the rows' ids. Default: 0, 1, 2, ...")
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option("--subject", metavar="COL", help="Column that names each row's owner.")
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            "--classes", metavar="A,B", help="Classes of the target, or their number. A target of text needs it."
-        ),
-    ] = None,
+    target: Target = None,
+    id: IdColumn = None,  # noqa: A002
+    subject: SubjectColumn = None,
+    classes: Classes = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="A field of the method: epsilon=1, learner.epochs=5."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from expunge.cli.options import Json, KeyFile
+from expunge.cli.options import Classes, IdColumn, Json, KeyFile, OwnModule, SettingsOfSeveral, SubjectColumn, Target
 from expunge.cli.output import UsageError, console, note, progress, say, show_json
 from expunge.cli.tables import Statistics
 
@@ -45,23 +45,12 @@ def plan(
     ] = None,
     ids: Annotated[str | None, typer.Option("--ids", metavar="1,2", help="Ids of the rows it names.")] = None,
     subjects: Annotated[str | None, typer.Option("--subjects", metavar="A,B", help="Owners it names.")] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="Target column of --rows.")] = None,
-    id: Annotated[  # noqa: A002
-        str | None, typer.Option("--id", metavar="COL", help="Id column of --rows. Default: 0, 1, 2, ...")
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option("--subject", metavar="COL", help="Column that names each row's owner.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option("--classes", metavar="A,B", help="Classes of the target, or their number.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="For every method with this field, or LABEL.FIELD=VALUE for one."
-        ),
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="PATH.PY:NAME", help="Your own torch module.")] = None,
+    target: Target = None,
+    id: IdColumn = None,  # noqa: A002
+    subject: SubjectColumn = None,
+    classes: Classes = None,
+    settings: SettingsOfSeveral = None,
+    model: OwnModule = None,
     statistics: Annotated[
         Statistics, typer.Option("--statistics", help="How a table's means, scales and levels are known.")
     ] = Statistics.PUBLIC,

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from expunge.comparisons.compared import Compared
 from expunge.reports.drawing import (
@@ -18,20 +18,17 @@ from expunge.reports.drawing import (
     BAND,
     BEFORE,
     FAINT,
-    INK,
     MARGIN,
-    PAGE,
     STYLE,
     WIDTH,
     dot,
     lines,
     points,
+    shares_of_nothing,
     svg,
 )  # fmt: skip
 from expunge.reports.labelled import Series, finish, labelled
-from expunge.reports.table import share
 
-FARTHEST = 2.0  # shares beyond it are cut off, and labelled
 REQUESTS = np.unique(np.round(np.logspace(0, 3, 25)))
 MOST = 1e4  # times faster: what does nothing at all is drawn there
 LOWEST = 1e-4  # losses below are drawn there
@@ -91,28 +88,8 @@ def distances(found: Sequence[Compared], name: str) -> Markup | None:
     shown = [(each.label, each.theta_share) for each in found if each.theta_share is not None]
     if not shown:
         return None
-    end = min(max(1.05, *(1.1 * value for _, value in shown)), FARTHEST)
     with mpl.rc_context(STYLE):
-        figure, axes = lines([label for label, _ in shown])
-        for place, (_, value) in enumerate(shown):
-            drawn = min(value, end)
-            axes.barh(place, drawn, height=0.3, color=AFTER, linewidth=0)
-            inside = drawn > 0.7 * end
-            axes.annotate(
-                share(value) if value > 0 else "the same weights",
-                (drawn, place),
-                (-4 if inside else 4, 0),
-                textcoords="offset points",
-                va="center",
-                ha="right" if inside else "left",
-                color=PAGE if inside else INK,
-                fontsize=8,
-            )
-        axes.axvline(1.0, color=BEFORE, linewidth=1.4)
-        axes.set_xlim(0, end)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_xlabel("of the distance that doing nothing leaves")
-        return svg(figure, f"distance-{name}")
+        return svg(shares_of_nothing(shown), f"distance-{name}")
 
 
 def drift(found: Sequence[Compared]) -> Markup | None:

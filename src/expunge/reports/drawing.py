@@ -18,6 +18,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from expunge.reports.table import share
 
 # placeholder -> variable of the page
 INK, FAINT, BAND, BEFORE, AFTER, AGAIN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
@@ -32,6 +35,7 @@ VARIABLES = {
     PAGE: "var(--card)",
 }
 WIDTH, LINE, MARGIN = 4.4, 0.58, 0.55  # inches
+FARTHEST = 2.0  # shares beyond it are cut off, and labelled
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -109,3 +113,28 @@ def svg(figure: Figure, name: str) -> Markup:
     for placeholder, variable in VARIABLES.items():
         text = text.replace(placeholder, variable)
     return Markup(text)  # noqa: S704  (matplotlib escapes the labels)
+
+
+def shares_of_nothing(shown: Sequence[tuple[str, float]]) -> Figure:
+    """A bar for each labelled share of the distance that doing nothing leaves, with a line at 1."""
+    end = min(max(1.05, *(1.1 * value for _, value in shown)), FARTHEST)
+    figure, axes = lines([label for label, _ in shown])
+    for place, (_, value) in enumerate(shown):
+        drawn = min(value, end)
+        axes.barh(place, drawn, height=0.3, color=AFTER, linewidth=0)
+        inside = drawn > 0.7 * end
+        axes.annotate(
+            share(value) if value > 0 else "the same weights",
+            (drawn, place),
+            (-4 if inside else 4, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if inside else "left",
+            color=PAGE if inside else INK,
+            fontsize=8,
+        )
+    axes.axvline(1.0, color=BEFORE, linewidth=1.4)
+    axes.set_xlim(0, end)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("of the distance that doing nothing leaves")
+    return figure

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from expunge.audits import Audit
 from expunge.certificate import Certified
@@ -19,19 +19,16 @@ from expunge.reports.drawing import (
     BAND,
     BEFORE,
     FAINT,
-    INK,
     MARGIN,
-    PAGE,
     STYLE,
     WIDTH,
     dot,
     lines,
     points,
+    shares_of_nothing,
     svg,
 )
-from expunge.reports.table import ReportRow, share, times
-
-FARTHEST = 2.0  # shares beyond it are cut off, and labelled
+from expunge.reports.table import ReportRow, times
 
 
 def attack_plot(rows: Sequence[ReportRow]) -> Markup | None:
@@ -57,31 +54,11 @@ def attack_plot(rows: Sequence[ReportRow]) -> Markup | None:
 
 def distance_plot(rows: Sequence[ReportRow]) -> Markup | None:
     """Distance to retraining as a share of doing nothing; None where nothing was compared."""
-    shown = [(row, row.distance_share) for row in rows if row.distance_share is not None]
+    shown = [(f"{row.label}: {row.request}", row.distance_share) for row in rows if row.distance_share is not None]
     if not shown:
         return None
-    end = min(max(1.05, *(1.1 * value for _, value in shown)), FARTHEST)
     with mpl.rc_context(STYLE):
-        figure, axes = lines([f"{row.label}: {row.request}" for row, _ in shown])
-        for place, (_, value) in enumerate(shown):
-            drawn = min(value, end)
-            axes.barh(place, drawn, height=0.3, color=AFTER, linewidth=0)
-            inside = drawn > 0.7 * end
-            axes.annotate(
-                share(value) if value > 0 else "the same weights",
-                (drawn, place),
-                (-4 if inside else 4, 0),
-                textcoords="offset points",
-                va="center",
-                ha="right" if inside else "left",
-                color=PAGE if inside else INK,
-                fontsize=8,
-            )
-        axes.axvline(1.0, color=BEFORE, linewidth=1.4)
-        axes.set_xlim(0, end)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_xlabel("of the distance that doing nothing leaves")
-        return svg(figure, "distance")
+        return svg(shares_of_nothing(shown), "distance")
 
 
 def speed_plot(rows: Sequence[ReportRow]) -> Markup | None:
