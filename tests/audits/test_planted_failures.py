@@ -87,7 +87,7 @@ def test_noise_left_out_voids_the_certificate() -> None:
     assert audit.claim.noise_variance is not None
     assert audit.claim.noise_variance < 0.2
     assert honest.contradictions == ()
-    assert honest.claim.noise_variance == pytest.approx(1.0, abs=0.4)
+    assert honest.claim.noise_variance == pytest.approx(1.0, abs=0.7)  # 124 secret draws: five standard deviations
 
 
 def test_noise_left_out_is_proved_by_many_models_where_no_key_is_left() -> None:

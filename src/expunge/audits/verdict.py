@@ -108,7 +108,9 @@ def _about_attack(attack: Attack | None, raised: Sequence[str], references: int)
         return f"The forgotten rows stand out as unusually unlikely: over-forgotten ({figures})."
     passed = f"The forgotten rows are no better recognised than by models that never saw them ({figures})."
     if auc.calibration is not None and auc.calibration.smallest_effect >= AUC_MARGIN:
-        passed += f" A true difference below {auc.calibration.smallest_effect:.2f} would have stayed unseen."
+        unseen = auc.calibration.smallest_effect
+        told = f"A true difference below {unseen:.2f}" if unseen < 1 else "With so few models any difference"
+        passed += f" {told} would have stayed unseen."
     return passed + (" Doing nothing passes this attack too, so it says little." if UNTOLD in raised else "")
 
 
